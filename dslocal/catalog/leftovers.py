@@ -23,7 +23,7 @@ from urllib.parse import quote
 from dslocal.errors import DslocalError, GgufError
 from dslocal.files import read_json_object
 from dslocal.gguf.header import parse_header
-from dslocal.home.paths import cache_dir, quality_dir
+from dslocal.home.paths import MODEL_DIGITS, cache_dir, prefix_dir, quality_dir
 from dslocal.hub.environment import hub_cache_dir
 
 DOWNLOADS = (".partial", ".quick", ".damaged")  # of dslocal.hub.fetch
@@ -33,6 +33,7 @@ MAX_JOURNAL = 1 << 20  # bytes
 FILES = (*DOWNLOADS, ".part", JOURNAL, ".journal.new")
 FOLDERS = (".stream",)
 KEPT = (".kld", ".scores")  # of dslocal quality: whole, and made again where they are missing
+PROMPTS = ".kv"  # evaluated prompts of dslocal serve, likewise
 MAX_DEPTH = 6  # of folders in the cache
 MAX_LISTED = 100_000  # entries of a folder
 
@@ -50,7 +51,7 @@ class Leftover:
     def base(self) -> str:
         """The name of the file that it was to become."""
         name = self.path.name
-        if name.endswith(KEPT):
+        if name.endswith((*KEPT, PROMPTS)):
             return name
         for suffix in (*FILES[::-1], *FOLDERS):  # ".journal.new" before ".journal"
             if name.endswith(suffix):
@@ -80,6 +81,28 @@ def find_kept_logits() -> list[Leftover]:
             Leftover(folder / entry.name, _disk_usage(folder / entry.name))
             for entry in _listed(folder)
             if entry.name.endswith(KEPT) and entry.is_file(follow_symlinks=False)
+        ),
+        key=lambda kept: kept.path,
+    )
+
+
+def find_kept_prompts(fingerprint: str = "") -> list[Leftover]:
+    """Return the evaluated prompts that ``dslocal serve`` keeps: of one model, or of all.
+
+    Args:
+        fingerprint: The fingerprint of the model's file; empty for all models.
+    """
+    folders = [
+        prefix_dir() / entry.name
+        for entry in _listed(prefix_dir())
+        if entry.name.startswith(fingerprint[:MODEL_DIGITS]) and entry.is_dir(follow_symlinks=False)
+    ]
+    return sorted(
+        (
+            Leftover(folder / entry.name, _disk_usage(folder / entry.name))
+            for folder in folders
+            for entry in _listed(folder)
+            if entry.name.endswith(PROMPTS) and entry.is_file(follow_symlinks=False)
         ),
         key=lambda kept: kept.path,
     )

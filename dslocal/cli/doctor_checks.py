@@ -143,6 +143,8 @@ def check_settings() -> Iterator[Finding]:
         variable = f"DSLOCAL_{key.upper()}"
         yield from _check_value(key, os.environ.get(variable), variable)
     yield from _check_context(content)
+    if set(content) <= set(user_settings.CONFIG_KEYS):
+        yield from _check_disk_cache()
     yield from _check_templates(content.get(user_settings.TEMPLATES, {}), str(file))
     for name, meant in user_settings.unknown_variables().items():
         near = f"it may be meant as {meant}" if meant else f"unset {name}"
@@ -169,6 +171,13 @@ def _check_context(content: Mapping[str, Any]) -> Iterator[Finding]:
             f"ctx is {least} or more",
             stops=True,
         )
+
+
+def _check_disk_cache() -> Iterator[Finding]:
+    try:
+        user_settings.disk_cache_bytes()
+    except DslocalError as e:
+        yield Finding(str(e), e.hint, stops=True)
 
 
 def _check_templates(tables: object, source: str) -> Iterator[Finding]:

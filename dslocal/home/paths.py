@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from platformdirs import PlatformDirs
 
 APP = "dslocal"
+MODEL_DIGITS = 16
 
 
 def cache_dir() -> Path:
@@ -37,7 +38,10 @@ def quality_dir() -> Path:
 
 
 def prefix_dir() -> Path:
-    """Return the folder of evaluated prompts that ``dslocal serve`` keeps."""
+    """Return the folder of evaluated prompts that ``dslocal serve`` keeps.
+
+    It has folders whose names begin with MODEL_DIGITS of the fingerprint of a model's file.
+    """
     return cache_dir() / "prompts"
 
 

@@ -202,8 +202,13 @@ def _cpu_flags(cpuinfo: str) -> frozenset[str]:
 
 def _cache(folder: Path) -> dict[str, Any]:
     from dslocal.cli import doctor_checks
+    from dslocal.home.paths import prefix_dir
 
-    return {"bytes": _folder_bytes(folder), "disk_free": doctor_checks.free_bytes(folder)}
+    return {
+        "bytes": _folder_bytes(folder),
+        "prompts": _folder_bytes(prefix_dir()),
+        "disk_free": doctor_checks.free_bytes(folder),
+    }
 
 
 def _config_file() -> dict[str, Any]:

@@ -46,20 +46,24 @@ def rm(
             "--logits", help="Delete the log-probabilities and scores that dslocal quality keeps."
         ),
     ] = False,
+    prompts: Annotated[
+        bool,
+        typer.Option("--prompts", help="Delete the evaluated prompts that dslocal serve keeps."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Forget models and delete what dslocal fetched or converted. Imported files stay."""
     from dslocal.files import decimal_size
     from dslocal.terminal.reports import model_list
 
-    if not names and not leftovers and not logits:
+    if not (names or leftovers or logits or prompts):
         raise UsageError(
             "no model is named",
             hint="dslocal models lists them; --leftovers deletes what interrupted work left, "
-            "--logits what dslocal quality keeps",
+            "--logits what dslocal quality keeps, --prompts what dslocal serve keeps",
         )
     targets = find_targets(names or [])
-    targets.add_files(leftovers=leftovers, logits=logits)
+    targets.add_files(leftovers=leftovers, logits=logits, prompts=prompts)
     if not (yes or dry_run or targets.is_empty or sys.stdin.isatty()):
         raise UsageError(
             "deleting needs a confirmation, and stdin is not a terminal",
@@ -113,7 +117,7 @@ class RemovalTargets:
     Attributes:
         models: Models that were pulled or imported, by full name.
         conversions: GGUF files in the cache, by path.
-        leftovers: What interrupted work left, and what dslocal quality keeps.
+        leftovers: What interrupted work left, and what dslocal quality and dslocal serve keep.
         in_use: Those of them that another process uses, which stay.
     """
 
@@ -132,20 +136,43 @@ class RemovalTargets:
         """Return the leftovers that are deleted."""
         return [leftover for leftover in self.leftovers if leftover not in self.in_use]
 
-    def add_files(self, *, leftovers: bool, logits: bool) -> None:
-        """Add files that belong to no model.
+    def add_files(self, *, leftovers: bool, logits: bool, prompts: bool) -> None:
+        """Add files that belong to no model, and the evaluated prompts of those that go.
 
         Args:
             leftovers: Whether what interrupted work left is removed.
             logits: Whether what dslocal quality keeps is removed.
+            prompts: Whether the evaluated prompts of all models are removed.
         """
-        from dslocal.catalog.leftovers import find_kept_logits, find_leftovers, is_in_use
+        from dslocal.catalog.leftovers import (
+            find_kept_logits,
+            find_kept_prompts,
+            find_leftovers,
+            is_in_use,
+        )
 
         if leftovers:
             self.leftovers += find_leftovers()
         if logits:
             self.leftovers += find_kept_logits()
+        if prompts:
+            self.leftovers += find_kept_prompts()
+        else:
+            for file in [*self.conversions, *(model.path for model in self.models.values())]:
+                self.leftovers += _kept_prompts_of(file)
         self.in_use = [leftover for leftover in self.leftovers if is_in_use(leftover)]
+
+
+def _kept_prompts_of(file: Path) -> list[Leftover]:
+    """Return the evaluated prompts of a model's file; none where it is no GGUF file, or is gone."""
+    from dslocal.catalog.leftovers import find_kept_prompts
+    from dslocal.errors import GgufError
+    from dslocal.gguf.header import fingerprint
+
+    try:
+        return find_kept_prompts(fingerprint(file))
+    except (OSError, GgufError):
+        return []
 
 
 def find_targets(names: Sequence[str]) -> RemovalTargets:

@@ -20,7 +20,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +33,11 @@ from dslocal.engine.kv_state import (
     read_ids,
     read_note,
 )
-
-if TYPE_CHECKING:
-    pass
+from dslocal.home.paths import MODEL_DIGITS
 
 SUFFIX = ".kv"
 PART = ".part"  # of a file that is being written: dslocal.catalog.leftovers knows it
 NAME_DIGITS = 32  # of a hash
-MODEL_DIGITS = 16  # of a model's fingerprint
 MAX_FILES = 10_000
 FREE_AFTER = 2  # times the size of a new file that must stay free on the disk
 

@@ -97,7 +97,10 @@ def _engine(engine: Fields) -> str:
 
 def _disk(cache: Fields) -> str:
     free = "an unknown amount" if cache["disk_free"] is None else decimal_size(cache["disk_free"])
-    return f"the cache takes {decimal_size(cache['bytes'])}; {free} free"
+    taken = decimal_size(cache["bytes"])
+    if cache["prompts"]:
+        taken += f", {decimal_size(cache['prompts'])} of it evaluated prompts"
+    return f"the cache takes {taken}; {free} free"
 
 
 def _terminal(terminal: Fields) -> str:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,18 @@ SUM = "What is 31 + 57?"
 class Serving:
     """A running server. ``log`` is what it wrote."""
 
-    def __init__(self, home: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *options: str,
+        models: Sequence[str] = (MODEL,),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.home = home
         self._log = tempfile.NamedTemporaryFile(  # noqa: SIM115
             prefix="serve-", suffix=".log", delete=False
         )
-        command = [str(BINARY), "serve", MODEL, "--port", "0", *options]
+        command = [str(BINARY), "serve", *models, "--port", "0", *options]
         environment = {
             **clean_environment(),
             "DSLOCAL_HOME": str(home),
@@ -147,8 +153,13 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(home: Path, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Serving]:
-    server = Serving(home, *options, env=env)
+def serving(
+    home: Path,
+    *options: str,
+    models: Sequence[str] = (MODEL,),
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Serving]:
+    server = Serving(home, *options, models=models, env=env)
     try:
         yield server
     finally:

@@ -1,0 +1,201 @@
+"""Proves which models a server keeps loaded, and who waits for which, without any real model."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytest
+
+from dslocal.errors import DslocalError
+from dslocal.gguf.header import GgufHeader
+from dslocal.plan.load_config import DeviceShare
+from dslocal.prompts import FAMILIES
+from dslocal.server.models.model_set import ModelSet
+from dslocal.server.models.offered_model import OfferedModel, OpenedModel
+from dslocal.server.preparation.requests import ServedModel
+from dslocal.server.wire.errors import ApiError
+
+
+class World:
+    """Models that take 10 bytes each, and what happened to them."""
+
+    def __init__(self, *names: str, budget: int = 20, failing: str = "", waiting: int = 4) -> None:
+        self.events: list[str] = []
+        self.may_open = threading.Event()
+        self.may_open.set()
+        self.failing = failing
+        self.evictions = 0
+        self.models = ModelSet(
+            [self._offer(name) for name in names],
+            DeviceShare(0, budget),
+            max_waiting=waiting,
+            log=lambda line: None,
+        )
+        self.models.on_eviction = self._count
+
+    def _count(self) -> None:
+        self.evictions += 1
+
+    def _offer(self, name: str) -> OfferedModel:
+        @contextmanager
+        def open_model() -> Iterator[OpenedModel]:
+            assert self.may_open.wait(10)
+            if name == self.failing:
+                raise DslocalError("it is damaged")
+            self.events.append(f"+{name}")
+            slot: Any = object()
+            yield OpenedModel(cast(ServedModel, name), [slot])
+            self.events.append(f"-{name}")
+
+        return OfferedModel(
+            name=name,
+            names=frozenset([name]),
+            fingerprint=name,
+            need=DeviceShare(0, 10),
+            n_ctx=512,
+            header=GgufHeader(3, {}, (), 0),
+            family=FAMILIES["nano"],
+            open=open_model,
+        )
+
+    async def use(self, name: str) -> None:
+        (await self.models.lease(self.models.find(name))).release()
+
+
+def run(world: World, body: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await asyncio.wait_for(body(), 20)
+
+    asyncio.run(main())
+    world.models.close()
+
+
+def test_the_one_unused_for_longest_makes_room() -> None:
+    world = World("a", "b", "c")
+
+    async def body() -> None:
+        for name in ("a", "b", "a", "c", "a", "b"):
+            await world.use(name)
+
+    run(world, body)
+    assert world.events[:6] == ["+a", "+b", "-b", "+c", "-c", "+b"]
+    assert world.evictions == 2
+
+
+def test_a_model_in_use_is_unloaded_after_its_last_request() -> None:
+    world = World("a", "b", budget=10)
+
+    async def body() -> None:
+        lease = await world.models.lease(world.models.find("a"))
+        other = asyncio.create_task(world.use("b"))
+        await asyncio.sleep(0.05)
+        again = asyncio.create_task(world.use("a"))  # waits: its model makes room
+        await asyncio.sleep(0.05)
+        assert world.events == ["+a"]
+        lease.release()
+        lease.release()  # does nothing
+        await other
+        await again
+
+    run(world, body)
+    assert world.events[:5] == ["+a", "-a", "+b", "-b", "+a"]
+
+
+def test_who_asks_for_a_model_being_loaded_shares_it() -> None:
+    world = World("a", "b")
+
+    async def body() -> None:
+        world.may_open.clear()
+        tasks = [asyncio.create_task(world.use("b")) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert world.models.waiting == 3
+        world.may_open.set()
+        await asyncio.gather(*tasks)
+
+    run(world, body)
+    assert world.events == ["+b", "-b"]
+
+
+def test_too_many_wait() -> None:
+    world = World("a", waiting=1)
+
+    async def body() -> None:
+        world.may_open.clear()
+        first = asyncio.create_task(world.use("a"))
+        await asyncio.sleep(0.05)
+        with pytest.raises(ApiError) as refused:
+            await world.use("a")
+        assert refused.value.status == 429
+        world.may_open.set()
+        await first
+
+    run(world, body)
+
+
+def test_who_leaves_while_waiting_holds_nothing() -> None:
+    world = World("a", "b", budget=10)
+
+    async def body() -> None:
+        world.may_open.clear()
+        leaving = asyncio.create_task(world.use("a"))
+        await asyncio.sleep(0.05)
+        leaving.cancel()
+        world.may_open.set()
+        await world.use("b")
+        await world.use("a")
+
+    run(world, body)
+    assert world.events[:4] == ["+a", "-a", "+b", "-b"]
+
+
+def test_a_model_that_does_not_load_fails_its_own_requests_alone() -> None:
+    world = World("a", "b", failing="a")
+
+    async def body() -> None:
+        with pytest.raises(DslocalError):
+            await world.use("a")
+        await world.use("b")
+
+    run(world, body)
+    assert world.events == ["+b", "-b"]
+
+
+def test_a_model_beyond_the_budget_is_refused() -> None:
+    world = World("a", budget=9)
+
+    async def body() -> None:
+        with pytest.raises(DslocalError):
+            await world.use("a")
+
+    run(world, body)
+
+
+def test_a_stop_refuses_who_waits_and_who_comes() -> None:
+    world = World("a")
+
+    async def body() -> None:
+        world.may_open.clear()
+        waiting = asyncio.create_task(world.use("a"))
+        await asyncio.sleep(0.05)
+        world.models.stop()
+        for asked in (waiting, asyncio.create_task(world.use("a"))):
+            with pytest.raises(ApiError) as refused:
+                await asked
+            assert refused.value.status == 503
+        world.may_open.set()
+
+    run(world, body)
+
+
+def test_names() -> None:
+    models = World("a", "b").models
+    assert models.find(None).name == "a"
+    assert models.find("b").name == models.find_file("b").name == "b"
+    for find in (models.find, models.find_file):
+        with pytest.raises(ApiError) as refused:
+            find("c")
+        assert refused.value.status == 404
