@@ -42,6 +42,7 @@ from .recipes.size_target import SizedRecipe  # noqa: E402
 from .requantization.gguf_model import GgufModel, open_gguf  # noqa: E402
 from .requantization.planning import plan_requantization  # noqa: E402
 from .verify import TensorClassRmse, verify  # noqa: E402
+from .vocabulary_file import write_vocabulary  # noqa: E402
 
 __all__ = [
     "RECIPES",
@@ -78,4 +79,5 @@ __all__ = [
     "requires_imatrix",
     "verify",
     "write_gguf",
+    "write_vocabulary",
 ]

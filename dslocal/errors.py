@@ -16,6 +16,7 @@
     ├── GgufError                       1  a damaged or hostile GGUF file
     ├── WorkerError                     1  a machine that takes part in a model is not there
     └── EngineError                     1  llama.cpp refused or failed
+        ├── RemoteEngineError           1  an engine behind a URL refused, failed or was lost
         ├── OutOfMemoryError            4  llama.cpp did not get the memory that was planned for it
         └── EngineMissingError          1  llama-cpp-python is absent or of an unsupported version
 
@@ -43,6 +44,7 @@ __all__ = [
     "GgufError",
     "NotFoundError",
     "OutOfMemoryError",
+    "RemoteEngineError",
     "SchemaError",
     "Terminated",
     "UnreachableError",
@@ -167,6 +169,10 @@ class OutOfMemoryError(EngineError):
     """llama.cpp did not get the memory that was planned for it."""
 
     exit_code = ExitCode.DOES_NOT_FIT
+
+
+class RemoteEngineError(EngineError):
+    """An engine behind a URL refused, failed, or cannot be reached."""
 
 
 class EngineMissingError(EngineError):

@@ -192,4 +192,4 @@ def test_errors_are_as_documented() -> None:
     for name, (code, parent) in documented.items():
         assert classes[name].exit_code == code
         assert name == "DslocalError" or classes[name].__bases__ == (classes[parent],)
-    assert len(documented) == 16
+    assert len(documented) == 17

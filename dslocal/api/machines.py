@@ -102,7 +102,7 @@ def machine_and_rates(options: MachineOptions = THIS_MACHINE) -> tuple[Machine, 
 
 def this_machine() -> tuple[Machine, Rates]:
     """Return this machine and its rates, as measured before; measures nothing."""
-    from dslocal.engine import calibrate
+    from dslocal.engine.measuring import calibrate
 
     machine = probe.probe_machine()
     return machine, rates_for(machine, calibrate.remembered_rates(machine))
@@ -144,7 +144,7 @@ def with_ssd_of(
         from dslocal.engine.streaming.opening import disk_rate
 
         return replace(rates, ssd=disk_rate(file) or rates.ssd)
-    from dslocal.engine import calibrate
+    from dslocal.engine.measuring import calibrate
 
     return replace(rates, ssd=calibrate.measure_ssd_rate(file, machine.cores) or rates.ssd)
 
@@ -152,7 +152,7 @@ def with_ssd_of(
 def _with_gpus_here(sizes: Sequence[int] | None, parts: Parts) -> tuple[Machine, Rates]:
     """Return this machine, with other GPUs where some are described."""
     from dslocal.catalog import conversion_cache, resolve
-    from dslocal.engine import calibrate
+    from dslocal.engine.measuring import calibrate
 
     machine = probe.probe_machine()
     measured = calibrate.measured_rates(

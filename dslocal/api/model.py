@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from dslocal.errors import UsageError
 
@@ -22,11 +22,11 @@ from .load_options import overrides, streams_experts, workers
 
 if TYPE_CHECKING:
     from dslocal.chat.session import Session
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext, LlamaModel
     from dslocal.gguf.header import GgufHeader
     from dslocal.output.constraint import OutputConstraint
     from dslocal.plan.load_config import LoadConfig
-    from dslocal.plan.search import Plan
+    from dslocal.plan.search import Overrides, Plan
     from dslocal.prompts import Family, Message, Thinking, Tool
     from dslocal.prompts.settings import Settings
 
@@ -67,6 +67,8 @@ def load(
     mtp: str | Path = "auto",
     stream_experts: str = "auto",
     rpc: str | Sequence[str] = (),
+    engine_model: str | None = None,
+    tokenizer: str | Path | None = None,
     family: str | None = None,
     on_notice: Notice | None = None,
     on_progress: Callable[[float], None] | None = None,
@@ -75,8 +77,10 @@ def load(
 
     Args:
         model: a name of ``dslocal models``, a GGUF file, or a checkpoint folder, which is
-            converted once. None is the model used last, else nano.
-        n_ctx: tokens of context. Without it, as much as fits, up to 32,768.
+            converted once. None is the model used last, else nano. Or the URL of an engine that
+            serves a model: vLLM, SGLang or llama-server, with its key in DSLOCAL_ENGINE_KEY.
+        n_ctx: tokens of context. Without it, as much as fits, up to 32,768; of an engine, all that
+            it has.
         kv_type: "f16", "q8_0" or "q4_0" for the KV cache. Without it, the best that fits.
         n_gpu_layers: layers on the GPU. Without it, all that fit.
         cpu_moe: layers whose experts stay in RAM: a number, "all" or "auto".
@@ -87,6 +91,9 @@ def load(
         rpc: machines that run ``dslocal worker`` and hold a part of the model, as ``"HOST:PORT"``,
             several with commas between or as a list. If one of them is lost while the model is
             loaded, llama.cpp ends this process, after a line that names the machine.
+        engine_model: what the engine calls the model, where it serves several.
+        tokenizer: with an engine, the model's tokenizer.json, checkpoint folder, or a GGUF file.
+            Without it, it is looked for on this machine.
         family: how the model is prompted, where its file does not say or says it wrongly.
         on_notice: receives lines that a user should see. Without it they are logged as warnings
             of the logger ``dslocal``.
@@ -104,8 +111,17 @@ def load(
     """
     from dslocal.catalog import conversion_cache, resolve
 
+    from .engines.engine_model import is_engine_url
     from .file_faults import new_faults
 
+    if is_engine_url(model):
+        placement = (kv_type, n_gpu_layers, cpu_moe)
+        if any(setting is not None for setting in placement) or mtp != "auto" or rpc:
+            raise UsageError("how a model is loaded is an engine's own affair")
+        served = ServedModelOptions(n_ctx, engine_model, tokenizer, family)
+        return _load_served(str(model), served, on_notice or _log)
+    if engine_model is not None or tokenizer is not None:
+        raise UsageError("engine_model and tokenizer have no place without an engine's URL")
     chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=str(mtp))
     chosen = replace(chosen, stream_experts=streams_experts(stream_experts), rpc=workers(rpc))
     gone = resolve.gone_last_model() if model is None else None
@@ -117,21 +133,61 @@ def load(
     header, spoken = read_family(path, family)
     for fault in new_faults(path, header, None if family else spoken):
         (on_notice or _log)(f"{path.name}: {fault}")
+
+    def open_model(planned: Plan) -> LlamaModel:
+        from dslocal.engine import LlamaModel
+
+        config = planned.load_config
+        return LlamaModel(path, config, header=header, on_progress=on_progress)
+
+    return _loaded(path, header, spoken, chosen, open_model, on_notice or _log)
+
+
+def _loaded(
+    path: Path,
+    header: GgufHeader,
+    family: Family,
+    chosen: Overrides,
+    open_model: Callable[[Plan], LlamaModel],
+    on_notice: Notice,
+) -> Model:
+    """Return the model at ``path``, loaded as this machine allows."""
+    from dslocal.engine import loader
+
     stack = ExitStack()
     try:
-        from dslocal.engine import LlamaModel, loader
-
-        def open_model(planned: Plan) -> LlamaModel:
-            config = planned.load_config
-            return LlamaModel(path, config, header=header, on_progress=on_progress)
-
         context = stack.enter_context(
-            loader.open_context(path, header, chosen, open_model, on_notice or _log)
+            loader.open_context(path, header, chosen, open_model, on_notice)
         )
     except BaseException:
         stack.close()
         raise
-    return Model(path, header, spoken, context, stack, on_notice or _log)
+    return Model(path, header, family, context, stack, on_notice)
+
+
+class ServedModelOptions(NamedTuple):
+    """What a caller decides of a model that an engine serves; see :func:`load`."""
+
+    n_ctx: int | None
+    name: str | None
+    tokenizer: str | Path | None
+    family: str | None
+
+
+def _load_served(url: str, options: ServedModelOptions, on_notice: Notice) -> Model:
+    """Return the model that the engine at ``url`` serves."""
+    from .engines.engine_model import engine_at, find_engine_model, open_remote_context
+
+    found = find_engine_model(
+        engine_at(url),
+        model=options.name,
+        tokenizer=str(options.tokenizer) if options.tokenizer is not None else None,
+        family=options.family,
+    )
+    stack = ExitStack()
+    context = stack.enter_context(open_remote_context(found, options.n_ctx, on_notice))
+    name = found.engine.model
+    return Model(found.path, found.header, found.family, context, stack, on_notice, name)
 
 
 def read_family(path: Path, family: str | None = None) -> tuple[GgufHeader, Family]:
@@ -212,9 +268,10 @@ class Model:
         path: Path,
         header: GgufHeader,
         family: Family,
-        context: LlamaContext,
+        context: EngineContext,
         resources: ExitStack,
         on_notice: Notice,
+        served_name: str = "",
     ) -> None:
         """Wrap what is loaded; use :func:`load`."""
         self._header = header
@@ -224,6 +281,7 @@ class Model:
         self._on_notice = on_notice
         self._busy = threading.Lock()
         self._closed = False
+        self._served_name = served_name
         self.path = path
 
     def __enter__(self) -> Model:
@@ -244,6 +302,8 @@ class Model:
     @property
     def name(self) -> str:
         """Return the model's own name, else its file's."""
+        if self._served_name:
+            return self._served_name
         return self._header.text("general.name") or self.path.stem
 
     @property
@@ -258,7 +318,15 @@ class Model:
 
     @property
     def load_config(self) -> LoadConfig:
-        """Return the settings that it was loaded with."""
+        """Return the settings that it was loaded with.
+
+        Raises:
+            UsageError: an engine has loaded it.
+        """
+        from dslocal.engine import LlamaContext
+
+        if not isinstance(self._context, LlamaContext):
+            raise UsageError(f"{self.name}: an engine has loaded it, and does not say how")
         return self._context.load_config
 
     def ask(
@@ -450,13 +518,13 @@ class Model:
         tools: Sequence[Tool],
         settings: SamplingSettings,
     ) -> Session:
-        from dslocal.chat.session import Session
+        from dslocal.chat import open_session
 
         family, way = reasoning
         chosen = self._settings(settings)
         for line in self._family.advice(chosen, way, system):
             self._on_notice(line)
-        return Session(self._context, family, chosen, system, way, tools)
+        return open_session(self._context, family, chosen, system, way, tools)
 
     def _composed(
         self,

@@ -4,6 +4,7 @@ Does not know terminals, HTTP or the command line.
 """
 
 from .cache_repair import Repair
+from .message_session import open_session
 from .recorded_session import RecordedSession
 from .search import matching_line
 from .session import Event, HistoryTrimmed, PartialAnswer, Session
@@ -32,4 +33,5 @@ __all__ = [
     "load_conversation",
     "matching_line",
     "new_conversation",
+    "open_session",
 ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dslocal.prefix import common_prefix_length
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
 
 STEP = 64  # tokens that are evaluated at a time, and lost at most
 
@@ -25,16 +25,21 @@ class Repair:
     Nothing else may use the context meanwhile.
     """
 
-    def __init__(self, context: LlamaContext, ids: Sequence[int]) -> None:
-        """Prepare to bring ``context`` to ``ids``."""
-        self._context = context
+    def __init__(self, context: EngineContext, ids: Sequence[int]) -> None:
+        """Prepare to bring ``context`` to ``ids``.
+
+        Another engine keeps by itself what it has evaluated: then there is nothing to do.
+        """
+        from dslocal.engine import LlamaContext
+
+        self._context = context if isinstance(context, LlamaContext) else None
         self._ids = list(ids)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
         """Start the thread, if there is anything to do."""
-        if self._ids:
+        if self._ids and self._context:
             self._thread.start()
 
     def stop(self) -> None:
@@ -43,7 +48,7 @@ class Repair:
         That takes no longer than one node of the graph.
         """
         self._stop.set()
-        if self._thread.ident is None:
+        if self._thread.ident is None or self._context is None:
             return
         while self._thread.is_alive():
             self._context.abort.set()
@@ -55,6 +60,8 @@ class Repair:
 
         context = self._context
         ids = self._ids
+        if context is None:
+            return
         shared = common_prefix_length(context.ids, ids)
         if shared == len(ids):
             return  # the next prompt removes what lies behind

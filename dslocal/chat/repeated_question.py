@@ -15,10 +15,11 @@ from dslocal.prompts.families import Family
 from dslocal.prompts.messages import Thinking, encode
 from dslocal.prompts.settings import Settings
 
+from .message_session import open_session
 from .session import Session
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class RepeatedQuestion:
         text: The question as it is sent.
     """
 
-    context: LlamaContext
+    context: EngineContext
     family: Family
     settings: Settings
     thinking: Thinking
@@ -42,16 +43,21 @@ class RepeatedQuestion:
     def prepare(self) -> None:
         """Evaluate the prompt from its first token on. Call it before the first question.
 
+        Another engine does so by itself, in its own time.
+
         Raises:
             KeyboardInterrupt: On Ctrl-C.
         """
-        from dslocal.engine import Generation, Sampler
+        from dslocal.engine import Generation, LlamaContext, Sampler
 
-        ids = encode(self._session().prompt(self.text), self.context.model)
-        if len(ids) >= self.context.n_ctx:
+        context = self.context
+        if not isinstance(context, LlamaContext):
+            return
+        ids = encode(self._session().prompt(self.text), context.model)
+        if len(ids) >= context.n_ctx:
             return
         for prompt in (ids[:1], ids):
-            for _ in Generation(self.context, prompt, Sampler(0, 1, 0), max_tokens=1):
+            for _ in Generation(context, prompt, Sampler(0, 1, 0), max_tokens=1):
                 pass
 
     def ask(self, seed: int) -> Turn:
@@ -69,4 +75,4 @@ class RepeatedQuestion:
         return session.turn
 
     def _session(self) -> Session:
-        return Session(self.context, self.family, self.settings, thinking=self.thinking)
+        return open_session(self.context, self.family, self.settings, thinking=self.thinking)

@@ -21,11 +21,13 @@ def resume_session(session: Session, saved: StoredConversation) -> Message | Non
     Returns:
         The last question, if it has no answer.
     """
+    from dslocal.engine import LlamaContext
     from dslocal.engine.kv_state import restore_state
 
     unanswered = resume_history(session, saved)
-    with suppress(OSError):
-        restore_state(session.context, saved.cache_file)
+    if isinstance(session.context, LlamaContext):
+        with suppress(OSError):
+            restore_state(session.context, saved.cache_file)
     return unanswered
 
 
@@ -56,18 +58,20 @@ def save_session_cache(session: Session, saved: StoredConversation) -> int:
     Returns:
         The bytes that were written; 0 for none. A cache that is not kept is evaluated again.
     """
+    from dslocal.engine import LlamaContext
     from dslocal.engine.kv_state import remove_state, save_state, state_bytes
 
-    if not saved.history or not session.context.handle:
+    context = session.context
+    if not saved.history or not isinstance(context, LlamaContext) or not context.handle:
         return 0
     with suppress(OSError):
-        nbytes = state_bytes(session.context)
+        nbytes = state_bytes(context)
         free = shutil.disk_usage(saved.cache_file.parent).free
-        is_small = len(session.context.ids) < MIN_TOKENS
+        is_small = len(context.ids) < MIN_TOKENS
         if is_small or nbytes > MAX_BYTES or free < FREE_AFTER * nbytes:
             remove_state(saved.cache_file)
             return 0
-        written = save_state(session.context, saved.cache_file)
+        written = save_state(context, saved.cache_file)
         for old in old_cache_files():
             remove_state(old)
         return written

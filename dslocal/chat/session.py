@@ -26,7 +26,7 @@ from dslocal.prompts.messages import Message, Segment, Thinking, Tool, encode
 from dslocal.prompts.settings import Settings
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
 
 
 MIN_CONTINUATION = MIN_ANSWER_TOKENS // 4  # tokens that history makes room for, to continue
@@ -89,7 +89,7 @@ class Session:
         partial: The tokens of the last answer, if it was cut.
     """
 
-    context: LlamaContext
+    context: EngineContext
     family: Family
     settings: Settings
     system: str = ""

@@ -19,19 +19,27 @@ from .option_groups import LoadOptions
 from .session_setup import ModelFile
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
+    from dslocal.plan.search import Overrides
+
+    from .engine_choice import EngineChoice
 
 SET_COMMAND = "/set"  # the source of settings that were changed in the chat
 
 
-def choose_chat_model(model: str | None, family: str | None = None) -> ModelFile:
-    """Return the model of that name, for a chat.
+def choose_chat_model(
+    model: str | None, family: str | None = None, engine: EngineChoice | None = None
+) -> ModelFile:
+    """Return the model of that name, for a chat, of an engine where one was chosen.
 
     Raises:
         UsageError: It is a base model.
         DslocalError: As :func:`.session_setup.prepare_model`.
     """
-    choice = session_setup.prepare_model(model, family)
+    if engine is None:
+        choice = session_setup.prepare_model(model, family)
+    else:
+        choice = session_setup.prepare_served_model(engine, model, family, is_said=True)
     if choice.family.is_base:
         raise UsageError(
             f"{choice.name} is a base model: it continues a text and cannot chat",
@@ -47,10 +55,14 @@ class ModelSwitch:
     Attributes:
         options: How every model is loaded.
         choice: The current model.
+        engine: The engine that serves all of them; None for models of this machine.
+        notify: Shows a line.
     """
 
     options: LoadOptions
     choice: ModelFile
+    engine: EngineChoice | None = None
+    notify: Callable[[str], None] = session_setup.print_line
     _loaded: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> ModelSwitch:
@@ -64,7 +76,7 @@ class ModelSwitch:
     ) -> None:
         self._loaded.close()
 
-    def load(self, choice: ModelFile) -> LlamaContext:
+    def load(self, choice: ModelFile) -> EngineContext:
         """Return a context of ``choice``, which stays open until the next is loaded.
 
         Raises:
@@ -72,15 +84,24 @@ class ModelSwitch:
         """
         self._loaded.close()
         options = self.options
+        if choice.engine is not None:
+            return self._open(choice, user_settings.load_overrides(choice, options))
         trained = choice.header.of_arch("context_length", 0)
         if options.ctx is not None and trained and choice is not self.choice:
             options = replace(options, ctx=min(options.ctx, trained))
-        chosen = user_settings.load_overrides(choice, options)
+        return self._open(choice, user_settings.load_overrides(choice, options))
+
+    def _open(self, choice: ModelFile, chosen: Overrides) -> EngineContext:
+        def notify(line: str) -> None:
+            self.notify(line)  # which may be another by then
+
         self._loaded = ExitStack()
-        return self._loaded.enter_context(session_setup.open_context(choice, chosen))
+        return self._loaded.enter_context(session_setup.open_context(choice, chosen, notify))
 
     def names(self) -> Sequence[str]:
-        """Return the names of the models on this machine."""
+        """Return the names of the models on this machine, or of those that the engine serves."""
+        if self.engine is not None:
+            return self.engine.model_names()
         shipped = [entry.name for entry in catalog.load_registry().values() if entry.local]
         installed = [entry.full_name for entry in catalog.installed_models() if not entry.missing]
         return [*shipped, *installed]
@@ -93,7 +114,7 @@ class ModelSwitch:
             EOFError: That cannot be loaded again either.
         """
         old = self.choice
-        new = choose_chat_model(model)
+        new = choose_chat_model(model, engine=self.engine)
         settings = _settings_for(new.family, session)
         thinking = _thinking_for(new.family, old.family, session)
         try:
@@ -111,7 +132,7 @@ class ModelSwitch:
             notify(line)
         return new.name
 
-    def _load_again(self, old: ModelFile, notify: Callable[[str], None]) -> LlamaContext:
+    def _load_again(self, old: ModelFile, notify: Callable[[str], None]) -> EngineContext:
         try:
             return self.load(old)
         except DslocalError as e:

@@ -97,6 +97,14 @@ class QuantizedModel(NamedModel):
 
 
 @dataclass(frozen=True)
+class EngineOptions:
+    """Which engine generates, where that is not this process."""
+
+    engine: options.Engine = None
+    tokenizer: options.Tokenizer = None
+
+
+@dataclass(frozen=True)
 class PlacementOptions:
     """How much context a model has, and where its parts are placed."""
 

@@ -330,6 +330,30 @@ Rpc = Annotated[
         show_default=False,
     ),
 ]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="URL",
+        help=(
+            "Let vLLM, SGLang or llama-server generate, at this URL; -m is what it calls the "
+            "model. none: this machine. [this machine]"
+        ),
+        show_default=False,
+    ),
+]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        metavar="PATH",
+        help=(
+            "With --engine: the model's tokenizer.json, checkpoint folder, or a GGUF. "
+            "[found on this machine]"
+        ),
+        show_default=False,
+    ),
+]
 Revision = Annotated[
     str | None,
     typer.Option(

@@ -21,26 +21,41 @@ from dslocal.terminal.progress_line import ProgressLine, can_redraw
 from dslocal.terminal.sanitise import one_line
 
 from . import supervisor
+from .option_groups import EngineOptions
 from .user_settings import named_model, unknown_variables
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext, LlamaModel
+    from dslocal.engine import EngineContext, LlamaModel
+    from dslocal.engine.remote import ServedEngine
+
+    from .engine_choice import EngineChoice
 
 GREETED = "greeted"  # the state file that is written with the greeting
 MAX_SHOWN_NAME = 50
+MAX_SHOWN_LINE = 400
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model's GGUF file, its header, and how it is prompted."""
+    """A model's GGUF file, its header, and how it is prompted.
+
+    Attributes:
+        path: The file; of a model that an engine serves, one with its vocabulary alone.
+        header: Its header.
+        family: How it is prompted.
+        engine: The engine that serves it; None for a model that is loaded here.
+    """
 
     path: Path
     header: GgufHeader
     family: prompts.Family
+    engine: ServedEngine | None = None
 
     @property
     def name(self) -> str:
         """Return what it is called here: several files may have one name in their headers."""
+        if self.engine is not None:
+            return self.engine.model
         return conversion_cache.display_name(self.path)
 
 
@@ -72,9 +87,7 @@ def prepare_model(
         DslocalError: The file is damaged, or of no known family.
     """
     continue_in_child()
-    for variable, meant in unknown_variables().items():
-        near = f"it may be meant as {meant}" if meant else "it has no effect"
-        print(f"dslocal: {variable}: unknown variable ({near})", file=sys.stderr)
+    _name_unknown_variables()
     name = named_model(model)
     if name is None:
         say_if_gone()
@@ -94,6 +107,54 @@ def prepare_model(
             print(f"dslocal: {one_line(path.name)}: {one_line(fault)}", file=sys.stderr)
         return ModelFile(path, header, recognised)
     return ModelFile(path, found.header, prompts.get_family(family) if family else found.family)
+
+
+def _name_unknown_variables() -> None:
+    for variable, meant in unknown_variables().items():
+        near = f"it may be meant as {meant}" if meant else "it has no effect"
+        print(f"dslocal: {variable}: unknown variable ({near})", file=sys.stderr)
+
+
+def prepare_served_model(
+    choice: EngineChoice,
+    model: str | None,
+    family: str | None = None,
+    *,
+    is_said: bool = False,
+) -> ModelFile:
+    """Ask an engine what it serves, find its vocabulary here, and recognise its family.
+
+    Args:
+        choice: The engine.
+        model: What it calls the model; None for the only one.
+        family: The family to use instead of the recognised one.
+        is_said: Whether the user is told elsewhere where text goes.
+
+    Raises:
+        NotFoundError: The engine has no such model, or its vocabulary is not here.
+        DslocalError: The engine cannot be reached, or its model is of no known family.
+    """
+    continue_in_child()
+    _name_unknown_variables()
+    if not is_said:
+        choice.say_destination()
+    found = choice.find(model, family)
+    supervisor.set_subject(found.path.name)
+    if found.engine.takes_messages and not is_said:
+        print_line(f"text goes to {found.engine.address.url}, DeepSeek's own servers, as messages")
+    return ModelFile(found.path, found.header, found.family, found.engine)
+
+
+def prepare_chosen_model(
+    options: EngineOptions, model: str | None, family: str | None = None
+) -> ModelFile:
+    """Return the model of the engine that was chosen, else a model of this machine."""
+    from .engine_choice import chosen_engine
+
+    engine = chosen_engine(options)
+    if engine is not None:
+        return prepare_served_model(engine, model, family)
+    return prepare_model(model, family)
 
 
 def continue_in_child() -> None:
@@ -132,20 +193,36 @@ def greet(model: str | None) -> None:
     )
 
 
+def print_line(line: str) -> None:
+    """Print a line that the user should know on stderr."""
+    print(f"dslocal: {one_line(line, MAX_SHOWN_LINE)}", file=sys.stderr)
+
+
 @contextmanager
-def open_context(file: ModelFile, chosen: Overrides) -> Iterator[LlamaContext]:
-    """Load a model as this machine allows; what the user should know goes to stderr.
+def open_context(
+    file: ModelFile, chosen: Overrides, notify: Callable[[str], None] = print_line
+) -> Iterator[EngineContext]:
+    """Load a model as this machine allows, or connect to the engine that serves it.
+
+    Args:
+        file: The model.
+        chosen: What the user decided about loading it.
+        notify: Receives what the user should know.
 
     Raises:
         DoesNotFitError: It does not fit into this machine.
-        DslocalError: llama.cpp refuses it.
+        DslocalError: llama.cpp refuses it, or the engine does.
     """
     # Imports llama.cpp, which must not be loaded before prepare_model() has forked.
     from dslocal.engine import loader
 
-    def notify(line: str) -> None:
-        print(f"dslocal: {line}", file=sys.stderr)
+    if file.engine is not None:
+        from dslocal.api.engines.engine_model import EngineModel, open_remote_context
 
+        found = EngineModel(file.engine, file.path, file.header, file.family)
+        with open_remote_context(found, chosen.n_ctx, notify) as remote:
+            yield remote
+        return
     with loader.open_context(
         file.path,
         file.header,

@@ -31,6 +31,7 @@ TOKEN_COUNTS = ("ctx", "max_tokens", "think_budget")  # settings that are number
 TEMPLATES = "templates"  # the table of config.toml with named prompts
 DISK_CACHE_BYTES = 8 << 30  # for evaluated prompts
 MAX_SPEED = 10_000.0  # tokens a second
+ENGINE_KEYS = ("engine", "tokenizer", "engine_key_file")
 CONFIG_KEYS = (
     "model",
     "ctx",
@@ -38,6 +39,7 @@ CONFIG_KEYS = (
     "stream_experts",
     "rpc",
     "disk_cache",
+    *ENGINE_KEYS,
     *prompts.SETTINGS,
     TEMPLATES,
 )
@@ -45,6 +47,7 @@ VARIABLES = (
     "DSLOCAL_HOME",
     "DSLOCAL_DEBUG",
     "DSLOCAL_API_KEY",
+    "DSLOCAL_ENGINE_KEY",
     *(f"DSLOCAL_{key.upper()}" for key in CONFIG_KEYS[:-1]),
 )
 
@@ -199,6 +202,10 @@ def load_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
         UsageError: A value is out of range, or the model has no MTP layer that was asked for.
         GgufError: The draft model beside it belongs to another model.
     """
+    if file.engine is not None:
+        from .engine_choice import engine_overrides
+
+        return engine_overrides(options)
     header = file.header
     trained = header.of_arch("context_length", TARGET_CTX)
     wanted = configured("ctx")
@@ -221,6 +228,23 @@ def load_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
             hint="--mtp auto looks up what was said; --mtp FILE.gguf brings one",
         )
     return chosen
+
+
+def engine_context(option: int | None) -> int | None:
+    """Return the tokens of an engine's context that are used at most; None for all of them.
+
+    Raises:
+        UsageError: The number is out of range.
+    """
+    wanted = configured("ctx")
+    if option is not None:
+        wanted = ConfiguredValue(option, "--ctx")
+    if wanted is None:
+        return None
+    text = str(wanted.value)
+    if not text.isdecimal() or int(text) < MIN_CTX:
+        raise UsageError(f"{wanted.source}: {text:.40} is out of range", hint=f"{MIN_CTX} or more")
+    return int(text)
 
 
 def _has_sidecar(file: ModelFile) -> bool:

@@ -22,13 +22,17 @@ from dslocal.prefix import common_prefix_length
 
 from . import llama_log
 from .graph import EvalCallback
+from .interface import AnswerGrammar, GenerationRequest, GrammarSource
 from .interrupt import AbortFlag
 from .llama_params import context_params
 from .model import LlamaModel
+from .sampling.sampler import make_sampler
 from .sequence_memory import SequenceMemory
 from .slots.step_times import StepTimes
 
 if TYPE_CHECKING:
+    from .generate import Generation
+    from .grammar.grammar import Grammar
     from .streaming.streamer import ExpertStreamer
 
 # Tokens evaluated at a time on the CPU. That is no slower than 512, and Ctrl-C, which waits for one
@@ -179,6 +183,44 @@ class LlamaContext:
     def handle(self) -> Any:
         """llama.cpp's own context; None when closed."""
         return self._handle
+
+    @property
+    def title(self) -> str:
+        """Return what generates, in a few words."""
+        return f"KV cache {self.kv_type.lower()}"
+
+    @property
+    def destination(self) -> str:
+        """Return nothing: text stays in this process."""
+        return ""
+
+    @property
+    def overflow_hint(self) -> str:
+        """Return what helps where a prompt is too long."""
+        return f"a larger --ctx, up to {self.model.n_ctx_train:,}, or a shorter prompt"
+
+    def generate(self, request: GenerationRequest) -> Generation:
+        """Return an answer, which iteration starts."""
+        from .generate import Generation
+
+        sampler = make_sampler(request.sampling, request.prompt)
+        sampler.replay(request.partial)
+        return Generation(
+            self,
+            [*request.prompt, *request.partial],
+            sampler,
+            max_tokens=request.max_tokens,
+            stop=request.stop,
+            on_prefill=request.on_prefill,
+        )
+
+    def grammar(
+        self, text: str, source: GrammarSource | None, compiled: Grammar | None = None
+    ) -> AnswerGrammar:
+        """Return what holds one answer to a grammar: see :class:`.EngineContext`."""
+        from .grammar.grammar import Grammar
+
+        return compiled.copy() if compiled else Grammar(self.model, text)
 
     def clear(self) -> None:
         """Empty the KV cache."""

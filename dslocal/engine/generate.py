@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from dslocal.errors import EngineError
-from dslocal.types import FinishReason, Timings
+from dslocal.types import FinishReason, Timings, TokenLogprobs
 
 from .context import LlamaContext
+from .interface import AnswerSteering
 from .interrupt import abort_on_signal
 from .sampling.sampler import Sampler
 from .speculation.speculation import Speculation
@@ -57,10 +58,26 @@ class Generation:
         self._on_prefill = on_prefill
         observer = context.observer
         self._speculation = observer if isinstance(observer, Speculation) else None
+        self._steering: AnswerSteering | None = None
         self.finish_reason = FinishReason.INTERRUPTED
         self.cached = self.drafted = self.accepted = 0
         self.ids: list[int] = []
         self.timings = Timings()
+
+    @property
+    def logprobs(self) -> list[TokenLogprobs]:
+        """Return the sampler's logprobs, one entry a token, if it was asked for them."""
+        return self._sampler.logprobs
+
+    @property
+    def steering(self) -> AnswerSteering | None:
+        """What decides which tokens may come next; may be set between two tokens."""
+        return self._steering
+
+    @steering.setter
+    def steering(self, steering: AnswerSteering | None) -> None:
+        self._steering = steering
+        self._sampler.constraint = steering
 
     def __iter__(self) -> Iterator[int]:
         """Yield the answer's token ids.

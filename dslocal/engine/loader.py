@@ -25,7 +25,7 @@ from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.refusal import nearest_fit, require_fit
 from dslocal.plan.search import NO_OVERRIDES, Overrides, Plan, make_plan
 
-from . import calibrate
+from .measuring import calibrate
 
 if TYPE_CHECKING:
     from . import LlamaContext, LlamaModel

@@ -40,6 +40,23 @@ MAX_REMEMBERED_PIECES = 1024
 SPARE_TOKENS = 8  # room in a tokenizer's buffer besides one token a byte
 
 
+def _byte_spellings() -> dict[int, str]:
+    """Return how a byte-level BPE spells each byte.
+
+    Printable ones are themselves, the others characters from U+0100 on. Source: GPT-2's encoder.py,
+    ``bytes_to_unicode``.
+    """
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = [byte for byte in range(256) if byte not in printable]
+    return {
+        byte: chr(byte) if byte in printable else chr(256 + others.index(byte))
+        for byte in range(256)
+    }
+
+
+BYTE_SPELLINGS = _byte_spellings()
+
+
 class LlamaModel:
     """The weights of one GGUF file, or its vocabulary alone. Close it, or use it in ``with``.
 
@@ -191,6 +208,10 @@ class LlamaModel:
             known = self._pieces[token] = self._token_to_piece(token)
         return known
 
+    def token_of_bytes(self, data: bytes) -> int | None:
+        """Return the ordinary token that stands for ``data``; None where there is none."""
+        return self._ids_by_spelling.get("".join(BYTE_SPELLINGS[byte] for byte in data))
+
     def is_end_token(self, token: int) -> bool:
         """Return whether ``token`` ends a generation, as the GGUF says."""
         return bool(self._low.llama_vocab_is_eog(self._vocab, token))
@@ -209,6 +230,12 @@ class LlamaModel:
         """The types of the tokens by id, see llama.h; empty if the GGUF does not say."""
         types: Any = self.header.metadata.get("tokenizer.ggml.token_type")
         return types if isinstance(types, list) else []
+
+    @functools.cached_property
+    def _ids_by_spelling(self) -> dict[str, int]:
+        """The ids of ordinary tokens, by how a byte-level BPE spells them."""
+        tokens = zip(self.header.tokens(), self.token_types, strict=False)
+        return {token: id for id, (token, kind) in enumerate(tokens) if kind == NORMAL}
 
     @functools.cached_property
     def _longest_token(self) -> int:

@@ -20,22 +20,16 @@ from .constraint import OutputConstraint
 from .growing import GrowingCalls, GrowingText, grow
 from .loops import Loop, LoopDetector
 from .reasoning import AnswerEvent, Reasoning, Reclassified, Text, make_parser
-from .sampler_settings import make_sampler
+from .sampler_settings import sampling_parameters
 from .steering import Steering, make_steering
 from .stop_texts import StopTexts
 from .tool_calls import ToolCallArguments, ToolCallStarted
 
 if TYPE_CHECKING:
-    from dslocal.engine import (
-        FinishReason,
-        Generation,
-        LlamaContext,
-        LlamaModel,
-        Sampler,
-        Timings,
-        TokenLogprobs,
-    )
+    from dslocal.engine import EngineContext, LlamaModel
     from dslocal.engine.grammar.grammar import Grammar
+    from dslocal.engine.interface import AnswerGrammar, TokenStream
+    from dslocal.types import FinishReason, Timings, TokenLogprobs
 
 MIN_ANSWER_TOKENS = 256  # tokens of the context that a prompt must leave free
 
@@ -243,7 +237,7 @@ def reserved_tokens(settings: Settings, n_ctx: int) -> int:
 
 
 def overflow_error(
-    context: LlamaContext, settings: Settings, prompt_tokens: int, needed: int | None = None
+    context: EngineContext, settings: Settings, prompt_tokens: int, needed: int | None = None
 ) -> ContextOverflowError:
     """Return the error for a prompt that does not fit.
 
@@ -257,13 +251,13 @@ def overflow_error(
     return ContextOverflowError(
         f"the prompt is {prompt_tokens:,} tokens and the answer needs room for {room:,}; "
         f"the context holds {context.n_ctx:,}",
-        hint=f"a larger --ctx, up to {context.model.n_ctx_train:,}, or a shorter prompt",
+        hint=context.overflow_hint,
     )
 
 
 def stream_answer(
     turn: Turn,
-    context: LlamaContext,
+    context: EngineContext,
     family: Family,
     settings: Settings,
     prompt: Sequence[Segment],
@@ -290,8 +284,7 @@ def stream_answer(
             answer.
         KeyboardInterrupt: On Ctrl-C. What came until then is in ``turn``.
     """
-    from dslocal.engine import Generation
-    from dslocal.engine.grammar.grammar import Grammar
+    from dslocal.engine.interface import GenerationRequest
 
     model = context.model
     ids = encode(prompt, model) if ids is None else ids
@@ -299,29 +292,38 @@ def stream_answer(
     needed = 1 if partial else reserved_tokens(settings, context.n_ctx)
     if turn.prompt_tokens + needed > context.n_ctx:
         raise overflow_error(context, settings, turn.prompt_tokens, needed)
-    sampler = make_sampler(settings, turn.seed, model, ids, turn.top_logprobs)
-    turn.logprobs = sampler.logprobs  # grows with the answer
-    sampler.replay(partial)
     stops = [model.special_id(special.token) for special in family.format.stop]
     stop_ids = [id for id in stops if id is not None]
-    generation = Generation(
-        context,
-        [*ids, *partial],
-        sampler,
-        max_tokens=settings.max_tokens.value,
-        stop=stop_ids,
-        on_prefill=on_prefill,
+    generation = context.generate(
+        GenerationRequest(
+            ids,
+            partial,
+            sampling_parameters(settings, turn.seed, model, turn.top_logprobs),
+            max_tokens=settings.max_tokens.value,
+            stop=stop_ids,
+            on_prefill=on_prefill,
+        )
     )
+    turn.logprobs = generation.logprobs  # grows with the answer
     reader = AnswerReader(turn, family, settings, prompt, model)
-    grammar = turn.grammar.copy() if turn.grammar else None
-    if grammar is None and turn.constraint:
-        grammar = Grammar(model, turn.constraint.grammar)
     turn.steering = make_steering(
-        family, reader.parser, model, settings.think_budget.value, grammar, stop_ids
+        family,
+        reader.parser,
+        model,
+        settings.think_budget.value,
+        _answer_grammar(turn, context),
+        stop_ids,
     )
-    run = _AnswerRun(turn, generation, sampler, reader, turn.steering)
+    run = _AnswerRun(turn, generation, reader, turn.steering)
     run.resume(partial)
     yield from run.events()
+
+
+def _answer_grammar(turn: Turn, context: EngineContext) -> AnswerGrammar | None:
+    """Return the grammar of an answer, if it has one."""
+    if turn.constraint is None:
+        return turn.grammar.copy() if turn.grammar else None
+    return context.grammar(turn.constraint.grammar, turn.constraint.made_from, turn.grammar)
 
 
 @dataclass
@@ -329,8 +331,7 @@ class _AnswerRun:
     """What works together while one answer is generated."""
 
     turn: Turn
-    generation: Generation
-    sampler: Sampler
+    generation: TokenStream
     reader: AnswerReader
     steering: Steering
 
@@ -353,7 +354,7 @@ class _AnswerRun:
                 yield from self.reader.feed(token)
                 if self._ends_in_loop() or self.reader.reached_stop_text():
                     break
-                if self.sampler.constraint is None:
+                if self.generation.steering is None:
                     self.steering.follow(self.reader.parser)
                     self._steer()
             yield from self.reader.finish()
@@ -362,7 +363,7 @@ class _AnswerRun:
 
     def _steer(self) -> None:
         """Let the steering hold the sampler, if there is anything to steer."""
-        self.sampler.constraint = self.steering if self.steering.needed else None
+        self.generation.steering = self.steering if self.steering.needed else None
 
     def _ends_in_loop(self) -> bool:
         """Return whether the answer repeats itself without end; reasoning that does is closed."""
@@ -378,7 +379,7 @@ class _AnswerRun:
 
     def _conclude(self) -> None:
         """Fill in what the end of the generation decides, whatever ended it."""
-        from dslocal.engine import FinishReason
+        from dslocal.types import FinishReason
 
         turn = self.turn
         turn.cached_tokens = self.generation.cached
@@ -389,7 +390,7 @@ class _AnswerRun:
         turn.stop_text = self.reader.stop.reached
         if turn.loop is None and turn.is_cut:
             turn.loop = self.reader.loops.suspected
-        turn.logprobs = self.sampler.logprobs[: turn.completion_tokens - turn.resumed_tokens]
+        turn.logprobs = self.generation.logprobs[: turn.completion_tokens - turn.resumed_tokens]
         if turn.finish_reason is FinishReason.INTERRUPTED:  # perhaps while a token was read
             again = self.reader.read_again()
             turn.reasoning = again.reasoning
@@ -397,7 +398,7 @@ class _AnswerRun:
             turn.calls = again.calls
 
     def _finish_reason(self) -> FinishReason | None:
-        from dslocal.engine import FinishReason
+        from dslocal.types import FinishReason
 
         if self.reader.stop.reached is not None:
             return FinishReason.STOP

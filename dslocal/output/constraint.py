@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dslocal.errors import SchemaError, UsageError
 from dslocal.files import parse_strict_json, refuse_json_constant
 from dslocal.prompts.files import read_text
 
 from .schema_keywords import unknown_keywords, unwrapped_schema
+
+if TYPE_CHECKING:
+    from dslocal.engine.interface import GrammarSource
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 100  # levels of lists and objects within each other
@@ -40,6 +43,8 @@ class OutputConstraint:
         unheld: What the schema asks for and the grammar cannot express, so that only the finished
             answer shows whether it is kept.
         unknown: Keywords of the schema that no draft of JSON Schema has, so that they are ignored.
+        made_from: What the grammar was made from, for engines that make their own; None for what
+            they do not know, such as the tool calls of a family.
     """
 
     source: str
@@ -47,6 +52,7 @@ class OutputConstraint:
     schema: Any = None
     unheld: tuple[str, ...] = field(default=())
     unknown: tuple[str, ...] = field(default=())
+    made_from: GrammarSource | None = None
 
     def check(self, answer: str) -> Any:
         """Return the value that ``answer`` spells; None without a schema.
@@ -95,6 +101,7 @@ def constraint_from_schema(schema: Any, source: str) -> OutputConstraint:
         json.loads(json.dumps(schema), parse_float=Decimal),
         tuple(unheld),
         unknown_keywords(schema),
+        _made_from("json_schema", schema),
     )
 
 
@@ -108,7 +115,9 @@ def constraint_from_regex(pattern: str, source: str) -> OutputConstraint:
 
     _refuse_large(pattern, source)
     try:
-        return OutputConstraint(source, grammar.regex_to_grammar(pattern))
+        return OutputConstraint(
+            source, grammar.regex_to_grammar(pattern), made_from=_made_from("regex", pattern)
+        )
     except UsageError as e:
         raise UsageError(
             f"{source}: {e}", hint="a regular expression without look-around and back references"
@@ -126,7 +135,11 @@ def constraint_from_choices(choices: Sequence[str], source: str) -> OutputConstr
     if not any(choices):
         raise UsageError(f"{source}: at least one text is needed to choose from")
     _refuse_large("".join(choices), source)
-    return OutputConstraint(source, grammar.choices_to_grammar(choices))
+    return OutputConstraint(
+        source,
+        grammar.choices_to_grammar(choices),
+        made_from=_made_from("choices", list(choices)),
+    )
 
 
 def constraint_from_gbnf(text: str, source: str) -> OutputConstraint:
@@ -139,7 +152,9 @@ def constraint_from_gbnf(text: str, source: str) -> OutputConstraint:
 
     _refuse_large(text, source)
     try:
-        return OutputConstraint(source, grammar.gbnf_to_grammar(text))
+        return OutputConstraint(
+            source, grammar.gbnf_to_grammar(text), made_from=_made_from("gbnf", text)
+        )
     except UsageError as e:
         raise UsageError(f"{source}: {e}", hint=e.hint) from None
 
@@ -171,9 +186,19 @@ def read_grammar(path: Path) -> OutputConstraint:
 
     text = _read(path)
     try:
-        return OutputConstraint(str(path), grammar.gbnf_to_grammar(text))
+        return OutputConstraint(
+            str(path), grammar.gbnf_to_grammar(text), made_from=_made_from("gbnf", text)
+        )
     except UsageError as e:
         raise UsageError(f"{path}: {e}", hint=e.hint) from None
+
+
+def _made_from(
+    kind: Literal["json_schema", "gbnf", "regex", "choices"], value: Any
+) -> GrammarSource:
+    from dslocal.engine.interface import GrammarSource
+
+    return GrammarSource(kind, value)
 
 
 def _read(path: Path) -> str:

@@ -13,12 +13,12 @@ from .answer import Turn, stream_answer
 from .reasoning import Text
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
 
 
 def fill_gap(
     turn: Turn,
-    context: LlamaContext,
+    context: EngineContext,
     family: Family,
     settings: Settings,
     gap: Gap,

@@ -1,10 +1,9 @@
-"""Make a sampler of settings, and find the tokens that logit biases are for."""
+"""Turn settings into parameters of a sampler, and find the tokens that logit biases are for."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from dslocal.errors import UsageError
@@ -12,7 +11,7 @@ from dslocal.prompts.messages import Vocabulary
 from dslocal.prompts.settings import BIAS_HINT, Setting, Settings, parse_bias
 
 if TYPE_CHECKING:
-    from dslocal.engine import Sampler
+    from dslocal.engine.interface import SamplingParameters
 
 
 class Sized(Vocabulary, Protocol):
@@ -23,28 +22,23 @@ class Sized(Vocabulary, Protocol):
         """Return how many tokens it has."""
 
 
-def make_sampler(
-    settings: Settings,
-    seed: int,
-    vocabulary: Sized,
-    prompt: Sequence[int],
-    logprobs: int | None = None,
-) -> Sampler:
-    """Return a sampler for one answer.
+def sampling_parameters(
+    settings: Settings, seed: int, vocabulary: Sized, logprobs: int | None = None
+) -> SamplingParameters:
+    """Return how the tokens of one answer are drawn.
 
     Args:
         settings: How tokens are sampled.
-        seed: The seed of its random numbers.
+        seed: The seed of the random numbers.
         vocabulary: Finds the tokens of logit biases.
-        prompt: The prompt's token ids, for penalties.
         logprobs: How many likeliest tokens to record with each token; None records nothing.
 
     Raises:
         UsageError: If a bias is for what is not one token.
     """
-    from dslocal.engine import Sampler
+    from dslocal.engine.interface import SamplingParameters
 
-    return Sampler(
+    return SamplingParameters(
         settings.temperature.value,
         settings.top_p.value,
         seed,
@@ -54,7 +48,6 @@ def make_sampler(
         frequency_penalty=settings.frequency_penalty.value,
         repeat_penalty=settings.repeat_penalty.value,
         logit_bias=resolve_logit_bias(settings.logit_bias, vocabulary),
-        prompt=prompt,
         logprobs=logprobs,
     )
 

@@ -20,7 +20,7 @@ from dslocal.prompts.messages import PlainText, Segment, Vocabulary, encode
 from .reasoning import ReasoningParser
 
 if TYPE_CHECKING:
-    from dslocal.engine.grammar.grammar import Grammar
+    from dslocal.engine.interface import AnswerGrammar
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Steering:
     is_reasoning: bool
     is_undecided: bool
     budget: int | None = None
-    grammar: Grammar | None = None
+    grammar: AnswerGrammar | None = None
     ends: Collection[int] = ()
     was_closed: bool = False
     _reasoning_tokens: int = 0
@@ -113,7 +113,7 @@ class Steering:
         """
         import numpy as np
 
-        forced = self._next_forced()
+        forced = self.next_forced()
         if forced is not None:
             logits[:] = -np.inf
             logits[forced] = 0
@@ -138,7 +138,7 @@ class Steering:
         """
         import numpy as np
 
-        forced = self._next_forced()
+        forced = self.next_forced()
         if forced is not None:
             return ids == forced
         if self.is_reasoning and self.grammar:
@@ -171,7 +171,15 @@ class Steering:
             if self.grammar:
                 self.grammar.accept(token)
 
-    def _next_forced(self) -> int | None:
+    def opens_reasoning(self, token: int) -> bool:
+        """Return whether ``token`` opens the reasoning of an answer that has just begun."""
+        return self.is_undecided and self.tags is not None and token == self.tags.opening
+
+    def begin_text(self) -> None:
+        """Decide that the answer begins without reasoning."""
+        self.is_undecided = False
+
+    def next_forced(self) -> int | None:
         """Return the only token that may come; None where the sampler has a choice."""
         spent = self.budget is not None and self._reasoning_tokens >= self.budget
         must_close = self._asked_to_close or spent
@@ -186,7 +194,7 @@ def make_steering(
     parser: ReasoningParser,
     vocabulary: Vocabulary,
     budget: int | None,
-    grammar: Grammar | None,
+    grammar: AnswerGrammar | None,
     stops: Collection[int],
 ) -> Steering:
     """Return the steering of the answer that ``parser`` is about to read.

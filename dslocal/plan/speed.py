@@ -1,11 +1,11 @@
 """How fast a plan will be: the bytes that a token reads from each tier, over what that tier gives.
 
 A decoded token reads all dense, attention and shared weights, the experts that it is routed to, and
-the KV cache. Rates are measured once on this machine (:mod:`dslocal.engine.calibrate`); for another
-machine, or a GPU, they are the memory's bandwidth times the share of it that llama.cpp reaches, and
-a layer takes a little time besides, which counts where the memory is fast. Experts that are read
-ahead (:mod:`.expert_streaming`) come while others are multiplied with. How far that is from
-published measurements, tests/benchmarks/published_speeds.py says.
+the KV cache. Rates are measured once on this machine, by :mod:`dslocal.engine.measuring.calibrate`;
+for another machine, or a GPU, they are the memory's bandwidth times the share of it that llama.cpp
+reaches, and a layer takes a little time besides, which counts where the memory is fast. Experts
+that are read ahead (:mod:`.expert_streaming`) come while others are multiplied with. How far that
+is from published measurements, tests/benchmarks/published_speeds.py says.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from .expert_streaming import skewed_hit_rate
 from .load_config import GpuKind, LoadConfig, MemoryUse
 
 OTHER_RAM = 51.2e9  # bytes a second, where nothing is known: two channels of DDR4
-CORE_RATE = 10e9  # bytes a second that one core reads while decoding (engine/calibrate.py)
+CORE_RATE = (
+    10e9  # bytes a second that one core reads while decoding (engine/measuring/calibrate.py)
+)
 SPREAD = 0.30  # forecasts are given as a range this far to either side
 EXPERT_MATRICES = 3  # of an expert: gate, up and down
 SMALL_READ = 0.7  # of its sequential speed that an SSD reaches on an expert's few megabytes

@@ -20,7 +20,7 @@ from .messages import (
     render,
 )
 from .reasoning_text import split_reasoning
-from .recognition import Recognition, get_family, recognise_family
+from .recognition import Recognition, family_of_name, get_family, recognise_family
 from .settings import SETTINGS, Setting, Settings, format_value
 from .templates import INPUT, Template, parse_template
 
@@ -53,6 +53,7 @@ __all__ = [
     "decode_text",
     "directive_advice",
     "encode",
+    "family_of_name",
     "format_value",
     "gap_at",
     "get_family",

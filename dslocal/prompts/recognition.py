@@ -74,6 +74,11 @@ def recognise_family(header: GgufHeader, forced: str | None = None) -> Recogniti
     return found or _by_care(possible)
 
 
+def family_of_name(name: str) -> Family | None:
+    """Return the family of a model that is called ``name``, whatever else it is; None for none."""
+    return _named(FAMILIES.values(), name[:MAX_NAME])
+
+
 def get_family(name: str) -> Family:
     """Return the family called ``name``.
 

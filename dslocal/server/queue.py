@@ -16,7 +16,7 @@ from .preparation.requests import PreparedRequest
 from .wire.errors import ApiError
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
 
 RETRY_AFTER_S = 5
 
@@ -24,8 +24,8 @@ RETRY_AFTER_S = 5
 class SlotAssignment(NamedTuple):
     """A slot for one answer, and another whose cache begins as the prompt does, to copy from."""
 
-    context: LlamaContext
-    copy_from: LlamaContext | None
+    context: EngineContext
+    copy_from: EngineContext | None
 
 
 class Cancellable(Protocol):
@@ -38,14 +38,14 @@ class Cancellable(Protocol):
 class RequestQueue:
     """The slots in which answers are generated, and the requests that wait for one."""
 
-    def __init__(self, slots: Sequence[LlamaContext], max_waiting: int) -> None:
+    def __init__(self, slots: Sequence[EngineContext], max_waiting: int) -> None:
         """Own ``slots``; refuse requests when ``max_waiting`` of them wait already."""
         self.slots = tuple(slots)
         # Runs answers in contexts that are not slots and so have no thread of their own.
         self.threads = ThreadPoolExecutor(len(slots), thread_name_prefix="answer")
         self.is_stopping = False
         self.runs: set[Cancellable] = set()
-        self._idle: deque[LlamaContext] = deque(slots)  # the one that has been idle longest first
+        self._idle: deque[EngineContext] = deque(slots)  # the one that has been idle longest first
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._max_waiting = max_waiting
         self._reserved = 0  # idle slots of requests that were called and have not come yet
@@ -82,7 +82,7 @@ class RequestQueue:
             assignments.append(SlotAssignment(self._idle.popleft(), first.context))
         return assignments
 
-    def release(self, context: LlamaContext) -> None:
+    def release(self, context: EngineContext) -> None:
         """Take back a slot, and call the next request."""
         self._idle.append(context)
         self._call_next()

@@ -24,7 +24,7 @@ from .queue import SlotAssignment
 from .wire.errors import ApiError, to_api_error
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
     from dslocal.engine.kv_state import CheckedState
 
 OnEnd = Callable[[output.Turn, bool], None]
@@ -100,7 +100,7 @@ class RequestRun:
         self._on_end = on_end
         self._is_cancelled = False
         self._is_closed = False
-        self._contexts: list[LlamaContext] = []  # slots that this request holds
+        self._contexts: list[EngineContext] = []  # slots that this request holds
         self._not_started: list[SlotAssignment] = []
         self._on_disk: CheckedState | None = (
             None  # holds more of the first prompt than the slots do
@@ -158,12 +158,13 @@ class RequestRun:
 
     async def _look_on_disk(self, assignment: SlotAssignment) -> None:
         """Look for a file that holds more of the first prompt than the slots do."""
+        from dslocal.engine import LlamaContext
         from dslocal.engine.prefix_cache.prefix_cache import shared_tokens
 
         cache, request = self._lease.prefix_cache, self._requests[0]
-        if cache is None or request.ignores_cache:
-            return
         context = assignment.context
+        if cache is None or request.ignores_cache or not isinstance(context, LlamaContext):
+            return
         have = shared_tokens(request.ids, context, assignment.copy_from)
         if cache.may_help(context, len(request.ids) - have):
             loop = asyncio.get_running_loop()
@@ -184,7 +185,7 @@ class RequestRun:
         while self._not_started:
             self._release(self._not_started.pop().context)
 
-    def _release(self, context: LlamaContext) -> None:
+    def _release(self, context: EngineContext) -> None:
         self._contexts.remove(context)  # cancel() must not end what somebody else does there next
         self._queue.release(context)
         if self._is_closed:
@@ -220,12 +221,18 @@ class RequestRun:
             while (choice := self._take_choice()) is not None:
                 self._raise_if_cancelled()
                 self._answer(assignment.context, choice, channel)
-            if self._lease.prefix_cache is not None:
-                self._lease.prefix_cache.keep_cold(assignment.context)
+            self._keep_cold(assignment.context)
         except BaseException as e:
             error = to_api_error(e)
             error.__cause__ = e
             channel.send(error)
+
+    def _keep_cold(self, context: EngineContext) -> None:
+        """Keep what was evaluated on disk, where that is worth it."""
+        from dslocal.engine import LlamaContext
+
+        if self._lease.prefix_cache is not None and isinstance(context, LlamaContext):
+            self._lease.prefix_cache.keep_cold(context)
 
     def _raise_if_cancelled(self) -> None:
         if self._is_cancelled:
@@ -236,11 +243,14 @@ class RequestRun:
 
         What it held is kept on disk where that is worth it.
         """
+        from dslocal.engine import LlamaContext
         from dslocal.engine.slots.slots import Slot
         from dslocal.prefix import common_prefix_length
 
         context, other = assignment
         request, cache = self._requests[0], self._lease.prefix_cache
+        if not isinstance(context, LlamaContext):  # an engine has a cache of its own
+            return
         on_disk, self._on_disk = self._on_disk, None
         is_copied = isinstance(context, Slot) and isinstance(other, Slot)
         if cache is not None:
@@ -269,7 +279,7 @@ class RequestRun:
             choice -= request.n
         raise IndexError(choice)
 
-    def _answer(self, context: LlamaContext, choice: int, channel: EventChannel) -> None:
+    def _answer(self, context: EngineContext, choice: int, channel: EventChannel) -> None:
         """Generate one answer."""
         from dslocal.engine.sampling.prompt_logprobs import prompt_logprobs
         from dslocal.engine.slots.slots import Slot

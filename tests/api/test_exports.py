@@ -28,6 +28,7 @@ PUBLIC = [
     "OutOfMemoryError",
     "Quality",
     "Reasoning",
+    "RemoteEngineError",
     "SchemaError",
     "Text",
     "Timings",

@@ -39,7 +39,7 @@ def test_nothing_is_recommended_where_nothing_runs() -> None:
 
 def test_this_machine_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "probe_machine", lambda: describe_machine(64 * GIB))
-    monkeypatch.setattr("dslocal.engine.calibrate.measured_rates", None)
+    monkeypatch.setattr("dslocal.engine.measuring.calibrate.measured_rates", None)
     assert recommendation.best_model_here() is not None
 
 

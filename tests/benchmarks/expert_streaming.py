@@ -143,7 +143,7 @@ def _balanced(scores: Any, router: str, layer: int) -> tuple[Any, Any]:
 def child(path: Path, way: str, task: str, tokens: int, guess: str) -> None:
     """Run one measurement in this process, and print it as JSON."""
     from dslocal.engine import LlamaContext, LlamaModel
-    from dslocal.engine.benchmark import measure_prefill
+    from dslocal.engine.measuring.benchmark import measure_prefill
     from dslocal.plan.load_config import LoadConfig
 
     config = LoadConfig(CONTEXT, stream_experts=way == "stream")

@@ -21,7 +21,8 @@ os.environ.setdefault("OMP_THREAD_LIMIT", "1")  # before anything loads llama.cp
 
 from dslocal.catalog import conversion_cache
 from dslocal.chat import Repair, Session
-from dslocal.engine import LlamaContext, LlamaModel, benchmark
+from dslocal.engine import LlamaContext, LlamaModel
+from dslocal.engine.measuring import benchmark
 from dslocal.prompts import Message, encode, recognise_family
 
 FIRST, NEXT = "What is 987654 × 321?", "And so?"

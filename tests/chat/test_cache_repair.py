@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from support.engine.contexts import llama_context
 from support.timing import at_most
 from support.waiting import wait_until
 
@@ -55,7 +56,7 @@ def with_long_thought(session: Session) -> None:
     assert close is not None
     thought = (model.encode("First, I need to think about this for a while. " * 200))[:800]
     prompt = encode(session.prompt(FIRST), model)
-    session.context.prefill([*prompt, *thought, close, *model.encode(ANSWER)])
+    llama_context(session).prefill([*prompt, *thought, close, *model.encode(ANSWER)])
     session.history = [Message("user", FIRST), Message("assistant", ANSWER, "thought")]
 
 
@@ -88,8 +89,8 @@ def with_long_answer(session: Session) -> list[int]:
 
 def test_stopped_and_continued(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proves that what was evaluated until then is used."""
-    context = session.context
-    prefill = session.context.prefill
+    context = llama_context(session)
+    prefill = context.prefill
     half = 512
     certain = with_long_answer(session)
 

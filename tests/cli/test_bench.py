@@ -17,7 +17,7 @@ import pytest
 from support.cli.running import BINARY, Run
 from support.terminal.screen import Screen
 
-from dslocal.engine import benchmark
+from dslocal.engine.measuring import benchmark
 from dslocal.terminal.reports import bench_report
 from dslocal.terminal.reports.bench_report import BenchFigure, Curve, curves, table
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.cli.running import BINARY, Run
+from support.engine.contexts import llama_context
 from support.terminal.screen import Screen
 from typer.main import get_command
 
@@ -161,7 +162,7 @@ def test_another_model(
     assert session.context is not old
     assert session.context.model.path == copy
     assert session.context.n_ctx == 1024
-    assert old.handle is None
+    assert llama_context(old).handle is None
     assert session.settings.temperature.value == 0
     assert any("temperature 0:" in line for line in said)
     assert session.thinking is Thinking.FORCED

@@ -11,7 +11,7 @@ import pytest
 from support.cli.running import Run
 
 from dslocal.catalog import conversion_cache, resolve
-from dslocal.engine import calibrate
+from dslocal.engine.measuring import calibrate
 from dslocal.plan.machine.machine import Machine
 
 MIB, GIB = 1 << 20, 1 << 30

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from dslocal.engine import LlamaModel
+from dslocal.engine.sampling.sampler import make_sampler
 from dslocal.errors import UsageError
 from dslocal.output import resolve_logit_bias
-from dslocal.output.sampler_settings import make_sampler
+from dslocal.output.sampler_settings import sampling_parameters
 from dslocal.prompts import SETTINGS, Setting
 from dslocal.prompts.families.r1 import R1
 
@@ -133,6 +134,6 @@ def test_the_sampler_receives_all(model: LlamaModel, values: dict[str, Any]) -> 
         changed = changed.with_value(name, value, "x")
     drawn = []
     for settings in (plain, changed):
-        sampler = make_sampler(settings, 1, model, prompt)
+        sampler = make_sampler(sampling_parameters(settings, 1, model), prompt)
         drawn.append([sampler.sample(logits) for _ in range(50)])
     assert drawn[0] != drawn[1]

@@ -49,9 +49,13 @@ def answer_json(
     if turn.top_logprobs is not None:
         model = context.model
         fields["logprobs"] = [chat_logprobs(entry, model, with_ids=True) for entry in turn.logprobs]
-    fields["model"] = file.header.text("general.name")
-    fields["file"] = str(file.path)
-    fields["quant"] = quant_of_header(file.header)
+    if file.engine is not None:
+        fields["model"] = file.engine.model
+        fields["engine"] = file.engine.address.url
+    else:
+        fields["model"] = file.header.text("general.name")
+        fields["file"] = str(file.path)
+        fields["quant"] = quant_of_header(file.header)
     fields["family"] = file.family.name
     return fields
 

@@ -10,7 +10,7 @@ import typer
 
 from dslocal.cli import options
 from dslocal.cli.completion import values as completion_values
-from dslocal.cli.option_groups import Flags, LoadOptions, SamplingOptions
+from dslocal.cli.option_groups import EngineOptions, Flags, LoadOptions, SamplingOptions
 from dslocal.errors import UsageError
 
 MAX_SAMPLES = 1024
@@ -164,6 +164,7 @@ class AskOptions:
     sampling: SamplingOptions
     logprobs: options.Logprobs = None
     load: LoadOptions
+    engine: EngineOptions
     show_thinking: Annotated[
         bool | None,
         typer.Option(

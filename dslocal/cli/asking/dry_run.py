@@ -7,6 +7,7 @@ from typing import Any
 
 from dslocal import output, prompts
 from dslocal.cli import session_setup, user_settings
+from dslocal.errors import UsageError
 from dslocal.terminal.sanitise import one_line, sanitise
 
 from .ask_options import AskOptions
@@ -19,8 +20,10 @@ def print_dry_run(prepared: PreparedQuestion, options: AskOptions) -> None:
     Raises:
         DoesNotFitError: The model does not fit into this machine.
     """
-    settings = _settings(prepared, options)
     file = prepared.file
+    if file.engine is not None and file.engine.takes_messages:
+        raise UsageError("--dry-run: DeepSeek's own API renders the prompt itself")
+    settings = _settings(prepared, options)
     with session_setup.load_model(file.path, header=file.header, vocab_only=True) as model:
         ids = prompts.encode(prepared.prompt, model)
         bias = settings.get("logit_bias")
@@ -28,7 +31,7 @@ def print_dry_run(prepared: PreparedQuestion, options: AskOptions) -> None:
             resolved = output.resolve_logit_bias(bias, model)
             settings["logit_bias"] = prompts.Setting(resolved, bias.source)
     text = prompts.render(prepared.prompt)
-    name = file.header.text("general.name")
+    name = file.engine.model if file.engine else file.header.text("general.name")
     if options.output.as_json:
         fields = {
             "prompt": text,
@@ -54,12 +57,16 @@ def _settings(prepared: PreparedQuestion, options: AskOptions) -> dict[str, prom
     from dslocal.engine import loader
 
     file = prepared.file
-    planned = loader.plan_for(file.path, file.header, prepared.chosen)
-    ctx_source = user_settings.context_source(file.header, options.load.ctx, planned)
+    if file.engine is not None:
+        n_ctx, ctx_source = prepared.chosen.n_ctx or file.engine.n_ctx, file.engine.address.url
+    else:
+        planned = loader.plan_for(file.path, file.header, prepared.chosen)
+        n_ctx = planned.load_config.n_ctx
+        ctx_source = user_settings.context_source(file.header, options.load.ctx, planned)
     thinking, question = prepared.thinking, prepared.question
     settings: dict[str, prompts.Setting[Any]] = {
         **prepared.settings.shown(),
-        "ctx": prompts.Setting(planned.load_config.n_ctx, ctx_source),
+        "ctx": prompts.Setting(n_ctx, ctx_source),
         "thinking": prompts.Setting(thinking.value.value, thinking.source),
         "math": prompts.Setting(bool(question.directive), question.source),
     }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from dslocal import output, prompts
 from dslocal.api.model import read_family
-from dslocal.cli import session_setup, user_settings
+from dslocal.cli import engine_choice, session_setup, user_settings
 from dslocal.cli.options import checked_logprobs
 from dslocal.cli.session_setup import KnownFile, ModelFile
 from dslocal.files import names_stdin
@@ -96,14 +96,7 @@ def prepare_question(options: AskOptions, known: KnownFile | None) -> PreparedQu
     user_settings.check_values(options.flags, options.seed, options.family, options.load, template)
     ask_input.require_files(options.files)
     sent = _read_input(options, template)
-    model = options.question.model or (template.model if template else None)
-    session_setup.greet(model)
-    file = session_setup.prepare_model(
-        model,
-        options.family,
-        remember=bool(options.question.model) and not options.dry_run,
-        known=known,
-    )
+    file = _prepare_model(options, template, known)
     family, think = prompts.choose_effort(file.family, options.answer.effort, options.answer.think)
     file = replace(file, family=family)
     settings = user_settings.sampling_settings(family.defaults, options.flags, template)
@@ -135,6 +128,23 @@ def prepare_question(options: AskOptions, known: KnownFile | None) -> PreparedQu
         constraint=constraint,
         top_logprobs=top_logprobs,
         advice=None if constraint else prompts.directive_advice(family, sent.question, math),
+    )
+
+
+def _prepare_model(
+    options: AskOptions, template: prompts.Template | None, known: KnownFile | None
+) -> ModelFile:
+    """Return the model, of an engine where one was chosen."""
+    engine = engine_choice.chosen_engine(options.engine)
+    if engine is not None:
+        return session_setup.prepare_served_model(engine, options.question.model, options.family)
+    model = options.question.model or (template.model if template else None)
+    session_setup.greet(model)
+    return session_setup.prepare_model(
+        model,
+        options.family,
+        remember=bool(options.question.model) and not options.dry_run,
+        known=known,
     )
 
 

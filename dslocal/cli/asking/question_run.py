@@ -18,7 +18,7 @@ from .prepared_question import PreparedQuestion
 from .serve_client import ServeClient, ServedSession
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
 
 
 @dataclass
@@ -32,7 +32,7 @@ class QuestionRun:
         shows_reasoning: Whether reasoning and statistics go to stderr.
     """
 
-    context: LlamaContext | ServeClient
+    context: EngineContext | ServeClient
     prepared: PreparedQuestion
     load_s: float
     shows_reasoning: bool
@@ -42,15 +42,16 @@ class QuestionRun:
         prepared = self.prepared
         if isinstance(self.context, ServeClient):
             return self.context.new_session(prepared)
-        return chat.Session(
+        session = chat.open_session(
             self.context,
             prepared.file.family,
             prepared.settings,
             prepared.system,
             prepared.thinking.value,
-            top_logprobs=prepared.top_logprobs,
-            constraint=prepared.constraint,
         )
+        session.top_logprobs = prepared.top_logprobs
+        session.constraint = prepared.constraint
+        return session
 
     def draw(self, session: chat.Session | ServedSession, seed: int, *, to_stdout: bool) -> None:
         """Draw an answer into the session's turn, and print it as it comes.

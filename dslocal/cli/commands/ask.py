@@ -14,7 +14,7 @@ from dslocal.cli.option_groups import with_option_groups
 
 if TYPE_CHECKING:
     from dslocal.cli.asking.serve_client import ServeClient
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
 
 
 @with_option_groups
@@ -35,7 +35,7 @@ def ask(*, options: AskOptions) -> None:
         return
     prepared.print_advice()
 
-    def answer(context: LlamaContext | ServeClient, load_s: float = 0.0) -> None:
+    def answer(context: EngineContext | ServeClient, load_s: float = 0.0) -> None:
         run = QuestionRun(context, prepared, load_s, shows_reasoning(options))
         print_answers(run, options.output)
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dslocal.cli.option_groups import LoadOptions, NamedModel, with_option_groups
+from dslocal.cli.option_groups import EngineOptions, LoadOptions, NamedModel, with_option_groups
 from dslocal.cli.options import Effort, FamilyFlag, MathFlag, Think
 from dslocal.cli.parsing import OneValueCommand
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from dslocal.chat import StoredConversation
+    from dslocal.cli.engine_choice import EngineChoice
     from dslocal.cli.session_setup import ModelFile
 
 RESUME = "--resume"
@@ -69,6 +70,7 @@ def chat(
     effort: Effort = None,
     math: MathFlag = None,
     load: LoadOptions,
+    engine: EngineOptions,
     family: FamilyFlag = None,
     resume: Annotated[
         str | None,
@@ -90,27 +92,29 @@ def chat(
     with ExitStack() as opened:
         with KeyReader() as keys:
             from dslocal import prompts
-            from dslocal.chat import Session, new_conversation
-            from dslocal.cli import model_switch, session_setup, user_settings
+            from dslocal.chat import new_conversation, open_session
+            from dslocal.cli import engine_choice, model_switch, session_setup, user_settings
             from dslocal.terminal.chat.loop import ChatLoop
 
             earlier = _find_earlier(resume)
+            served_by = engine_choice.chosen_engine(engine)
             with _hint_at_conversations(resume == LAST and model.name is not None):
                 choice = model_switch.choose_chat_model(
-                    model.name or (earlier.model if earlier else None), family
+                    model.name or _earlier_model(earlier, served_by), family, served_by
                 )
             settings = user_settings.sampling_settings(choice.family.defaults, {})
             chosen, think = prompts.choose_effort(choice.family, effort, think)
             thinking = user_settings.chosen_thinking(choice.family, think).value
             session_setup.print_advice(choice.family, settings, thinking, system)
             files = [prompts.read_file(path) for path in file or []]
-            switch = opened.enter_context(model_switch.ModelSwitch(load, choice))
-            session = Session(switch.load(choice), chosen, settings, system, thinking)
+            switch = opened.enter_context(model_switch.ModelSwitch(load, choice, served_by))
+            session = open_session(switch.load(choice), chosen, settings, system, thinking)
             conversation = new_conversation(_model_to_store(model.name, earlier))
             loop = ChatLoop(
                 session, choice.name, conversation, files=files, math=math, model_switcher=switch
             )
             opened.callback(loop.close_conversation)
+            switch.notify = loop.notify
             loop.introduction = _introduction(choice)
             if earlier:
                 loop.resume_conversation(earlier)
@@ -119,6 +123,13 @@ def chat(
                 session.family = session.family if effort is None else chosen
         loop.press(keys.typed_keys)
         loop.run()
+
+
+def _earlier_model(
+    earlier: StoredConversation | None, served_by: EngineChoice | None
+) -> str | None:
+    """Return the model of the conversation that is resumed; an engine has models of its own."""
+    return earlier.model if earlier and served_by is None else None
 
 
 def _take_terminal() -> None:
@@ -139,7 +150,7 @@ def _introduction(file: ModelFile) -> list[str]:
     from dslocal.api.recommendation import best_model_here, unused_gpu_here
     from dslocal.files import gigabytes
 
-    if file.header.text("general.name") != NANO:
+    if file.engine is not None or file.header.text("general.name") != NANO:
         return []
     lines = [
         "nano is a toy of 27 MB that shows dslocal without a download: sums, capitals, small files."

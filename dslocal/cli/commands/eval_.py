@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dslocal.cli.option_groups import LoadOptions, SamplingOptions, with_option_groups
+from dslocal.cli.option_groups import (
+    EngineOptions,
+    LoadOptions,
+    SamplingOptions,
+    with_option_groups,
+)
 from dslocal.cli.options import AsJson, Effort, FamilyFlag, ModelFlag, Mtp, Rpc, Think, ThinkBudget
 from dslocal.cli.token_counts import token_count
 
@@ -67,6 +72,7 @@ def evaluate(
     ] = None,
     mtp: Mtp = "auto",
     rpc: Rpc = None,
+    engine: EngineOptions,
     think: Think = None,
     effort: Effort = None,
     math: Annotated[
@@ -107,12 +113,12 @@ def evaluate(
     from dslocal.evaluation.scores import score
 
     problems, digest = read_problems(file)
-    prepared = session_setup.prepare_model(model, family)
+    prepared = session_setup.prepare_chosen_model(engine, model, family)
     chosen, think = prompts.choose_effort(prepared.family, effort, think)
     prepared = replace(prepared, family=chosen)
     flags = sampling.flags(think_budget)
     run = EvaluationRun(
-        name=_model_name(model),
+        name=_model_name(prepared, model),
         file=file,
         problems=problems[:limit],
         samples=samples,
@@ -148,11 +154,15 @@ def _chosen_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
     from dslocal.cli import user_settings
 
     chosen = user_settings.load_overrides(file, options)
+    if file.engine is not None:
+        return chosen
     return replace(chosen, n_ctx=user_settings.wanted_context(file.header, chosen))
 
 
-def _model_name(model: str | None) -> str:
+def _model_name(file: ModelFile, model: str | None) -> str:
     """Return what the model is called: the name it was asked for by, or its file's."""
+    if file.engine is not None:
+        return Path(file.engine.model).stem if file.engine.model.endswith(".gguf") else file.name
     from dslocal.catalog import resolve
     from dslocal.cli.user_settings import named_model
 

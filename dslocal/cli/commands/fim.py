@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dslocal.cli.option_groups import LoadOptions, SamplingOptions, with_option_groups
+from dslocal.cli.option_groups import (
+    EngineOptions,
+    LoadOptions,
+    SamplingOptions,
+    with_option_groups,
+)
 from dslocal.cli.options import (
     AsJson,
     Ctx,
@@ -32,7 +37,7 @@ from dslocal.terminal.sanitise import one_line, sanitise
 
 if TYPE_CHECKING:
     from dslocal import output, prompts
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
 
 REASONING_TAG = re.compile(r"</?think>")
 
@@ -71,6 +76,7 @@ def fim(
     ctx: Ctx = None,
     mtp: Mtp = "auto",
     rpc: Rpc = None,
+    engine: EngineOptions,
     family: FamilyFlag = None,
 ) -> None:
     """Fill a gap in code or text."""
@@ -83,7 +89,7 @@ def fim(
     gap = _find_gap(place, prefix, suffix)
     load = LoadOptions(ctx=ctx, mtp=mtp, rpc=rpc)
     user_settings.check_values(sampling.flags(), seed, family, load)
-    file = session_setup.prepare_model(model, family)
+    file = session_setup.prepare_chosen_model(engine, model, family)
     file.family.render_fim(gap.prefix, gap.suffix)  # raises, before loading, where it cannot
     defaults = file.family.fim.defaults if file.family.fim else file.family.defaults
     settings = user_settings.sampling_settings(defaults, sampling.flags())
@@ -114,7 +120,7 @@ def fim(
 
 def _fill(
     turn: output.Turn,
-    context: LlamaContext,
+    context: EngineContext,
     family: prompts.Family,
     settings: prompts.Settings,
     gap: prompts.Gap,

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dslocal.cli.option_groups import LoadOptions, with_option_groups
+from dslocal.cli.option_groups import EngineOptions, LoadOptions, with_option_groups
 from dslocal.cli.options import Effort, FamilyFlag, MathFlag, Think
 from dslocal.cli.serving.serve_options import ServedNames, ServeOptions
 from dslocal.errors import DslocalError, UsageError
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
     from dslocal.server.access import AccessPolicy
 
 NEEDED_PACKAGES = ("starlette", "uvicorn", "pydantic", "prometheus_client", "greenlet")
@@ -32,6 +32,7 @@ def serve(
     effort: Effort = None,
     math: MathFlag = None,
     load: LoadOptions,
+    engine: EngineOptions,
     family: FamilyFlag = None,
     open_webui: Annotated[
         bool, typer.Option("--open-webui", help="Print what connects Open WebUI, then serve.")
@@ -54,8 +55,8 @@ def serve(
     from dslocal.server.discovery import new_token
 
     access = access_policy(options, new_token())
-    files = offered_models.find_models(models.names(), family)
-    names = [name or _model_to_show() for name in models.names()]
+    files = offered_models.find_models(models.names(), family, engine)
+    names = offered_models.names_of(files, models.names())
 
     from dslocal.server.app import Server
     from dslocal.server.metrics import Metrics
@@ -82,7 +83,7 @@ def serve(
 
 
 def _print_open_webui(
-    options: ServeOptions, port: int, access: AccessPolicy, context: LlamaContext
+    options: ServeOptions, port: int, access: AccessPolicy, context: EngineContext
 ) -> None:
     """Print how Open WebUI on this machine is connected to this server."""
     from dslocal.cli.serving import messages
@@ -122,11 +123,3 @@ def _require_packages() -> None:
         raise DslocalError(
             f"dslocal serve needs {', '.join(missing)}", hint="pip install 'dslocal[server]'"
         )
-
-
-def _model_to_show() -> str:
-    """Return the name of the model that is served where none is named."""
-    from dslocal.catalog import resolve
-    from dslocal.cli.user_settings import named_model
-
-    return named_model(None) or resolve.last_used_model() or resolve.DEFAULT

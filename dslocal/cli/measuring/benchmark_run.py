@@ -152,7 +152,7 @@ class BenchmarkRun:
 
     def about(self, fingerprint: str, repeat: int) -> dict[str, Any]:
         """Return what was measured, where and how, as JSON."""
-        from dslocal.engine import benchmark
+        from dslocal.engine.measuring import benchmark
 
         machine = probe.probe_machine()
         header = self.file.header
@@ -188,7 +188,7 @@ class BenchmarkRun:
         return self.figures[what, size, mtp]
 
     def _measure_first_token(self, context: LlamaContext, report: Report) -> None:
-        from dslocal.engine import benchmark
+        from dslocal.engine.measuring import benchmark
 
         question = self._question(context.model, 0)
         seed = self.workload.seed
@@ -199,7 +199,7 @@ class BenchmarkRun:
         self._figure("sampling").runs.append(benchmark.measure_sampling(context, seed))
 
     def _measure_prefill(self, context: LlamaContext, report: Report) -> None:
-        from dslocal.engine import benchmark
+        from dslocal.engine.measuring import benchmark
 
         for size in self._prefills:
             report(f"prefill of {size:,} tokens")
@@ -209,7 +209,7 @@ class BenchmarkRun:
     def _measure_decoding(
         self, context: LlamaContext, draft_model: LlamaModel | None, report: Report
     ) -> None:
-        from dslocal.engine import benchmark
+        from dslocal.engine.measuring import benchmark
 
         workload = self.workload
         for depth in self._depths:

@@ -91,7 +91,7 @@ class EvaluationRun:
         decisive: dict[str, Any] = {
             "dslocal": __version__,
             "questions": questions,
-            "model": sampled_fingerprint(self.model.path)[:FINGERPRINT_DIGITS],
+            "model": self._model_identity(),
             "family": self.model.family.name,
             "thinking": self.thinking.value,
             "math": self.math,
@@ -105,6 +105,13 @@ class EvaluationRun:
         for name, value in self.settings.extras().items():
             decisive[name] = value if isinstance(value, int | float) else json.dumps(value)
         return decisive
+
+    def _model_identity(self) -> str:
+        """Return what tells the model from others: its weights, or who serves it by which name."""
+        engine = self.model.engine
+        if engine is not None:
+            return f"{engine.model} at {engine.address.url}"
+        return sampled_fingerprint(self.model.path)[:FINGERPRINT_DIGITS]
 
     def missing(self, kept: Results) -> dict[int, list[int]]:
         """Return the answers that are still to be drawn, by problem."""

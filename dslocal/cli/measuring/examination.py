@@ -13,7 +13,7 @@ from dslocal.evaluation.samples import Sample, grade, sample_seed, without_room
 from dslocal.prompts import Family, Settings, Thinking, compose_question
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Examination:
         seed: The seed of the evaluation.
     """
 
-    context: LlamaContext
+    context: EngineContext
     family: Family
     settings: Settings
     thinking: Thinking

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dslocal import prompts
 from dslocal.catalog import installed_models, resolve
 from dslocal.catalog.conversion_cache import cached_conversions
 from dslocal.cli import session_setup, user_settings
-from dslocal.cli.option_groups import LoadOptions
+from dslocal.cli.option_groups import EngineOptions, LoadOptions
 from dslocal.cli.session_setup import ModelFile
 from dslocal.errors import UsageError
 from dslocal.gguf.header import fingerprint
@@ -26,7 +26,7 @@ from .serve_options import ServeOptions
 from .slot_count import open_slots, with_slots
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
     from dslocal.server.discovery import RunningServer
     from dslocal.server.models.model_set import ModelSet
     from dslocal.server.models.offered_model import OfferedModel, OpenedModel
@@ -72,19 +72,32 @@ def all_model_names() -> list[str]:
     return [first, *dict.fromkeys(others)]
 
 
-def find_models(names: Sequence[str | None], family: str | None) -> list[ModelFile]:
+def find_models(
+    names: Sequence[str | None], family: str | None, engine: EngineOptions
+) -> list[ModelFile]:
     """Return the files of the models that are named; None is the one used last.
+
+    Of an engine that was chosen, None is its only model.
 
     Raises:
         UsageError: Two names mean one file.
         DslocalError: A model is not here, or cannot be read.
     """
-    files = [session_setup.prepare_model(name, family) for name in names]
-    paths = [file.path for file in files]
+    files = [session_setup.prepare_chosen_model(engine, name, family) for name in names]
+    paths = [(file.path, file.engine) for file in files]
     for number, path in enumerate(paths):
         if path in paths[:number]:
             raise UsageError(f"{names[number]!r:.80} is named twice", hint="--alias adds a name")
     return files
+
+
+def names_of(files: Sequence[ModelFile], names: Sequence[str | None]) -> list[str]:
+    """Return what models are called: as they were asked for, else by their own names."""
+    shown = user_settings.named_model(None) or resolve.last_used_model() or resolve.DEFAULT
+    return [
+        name or (file.engine.model if file.engine else shown)
+        for file, name in zip(files, names, strict=True)
+    ]
 
 
 def budget_of(max_ram: int | None) -> DeviceShare:
@@ -98,6 +111,13 @@ def budget_of(max_ram: int | None) -> DeviceShare:
     if machine.unified:
         return DeviceShare(0, machine.available)
     return DeviceShare(machine.vram, machine.available)
+
+
+class _Need(NamedTuple):
+    """The bytes that a model takes, and the tokens of context of each answer."""
+
+    memory: DeviceShare
+    n_ctx: int
 
 
 class ModelOffers:
@@ -155,16 +175,19 @@ class ModelOffers:
             DoesNotFitError: It fits this machine in no way.
             UsageError: An option is not one for this model.
         """
-        from dslocal.engine import loader
-        from dslocal.server.models.offered_model import OfferedModel
-
+        if file.engine is not None and file.engine.takes_messages:
+            raise UsageError(
+                "DeepSeek's own API takes messages: dslocal serve cannot put its rules before it",
+                hint="clients can ask it themselves; vLLM, SGLang and llama-server take tokens",
+            )
         file, think = _with_effort(file, self._answers)
         thinking = user_settings.chosen_thinking(file.family, think).value
         _print_advice(file, thinking)
         chosen = user_settings.load_overrides(file, self._load)
-        chosen = replace(chosen, max_ram=self._options.max_ram)
-        chosen = with_slots(file.path, file.header, self._options.parallel, chosen)
-        planned = loader.plan_for(file.path, file.header, chosen)
+        if file.engine is None:
+            chosen = replace(chosen, max_ram=self._options.max_ram)
+            chosen = with_slots(file.path, file.header, self._options.parallel, chosen)
+        need = self._need(file, chosen)
         name = _listed_name(asked_for)
         names = (name, asked_for, file.path.stem, file.header.text("general.name"))
 
@@ -173,17 +196,28 @@ class ModelOffers:
             with self._opened(file, chosen, name, thinking) as opened:
                 yield opened
 
+        from dslocal.server.models.offered_model import OfferedModel
+
         return OfferedModel(
             name=name,
             names=frozenset(each for each in names if each),
             fingerprint=fingerprint(file.path),
-            need=_within(planned.memory.all, self._budget),
-            n_ctx=planned.load_config.n_ctx,
+            need=need.memory,
+            n_ctx=need.n_ctx,
             header=file.header,
             family=file.family,
             open=open_model,
             aliases=tuple(alias for alias in dict.fromkeys(aliases) if alias != name),
         )
+
+    def _need(self, file: ModelFile, chosen: Overrides) -> _Need:
+        """Return what a model takes here: nothing where an engine has it."""
+        if file.engine is not None:
+            return _Need(DeviceShare(0, 0), chosen.n_ctx or file.engine.n_ctx)
+        from dslocal.engine import loader
+
+        planned = loader.plan_for(file.path, file.header, chosen)
+        return _Need(_within(planned.memory.all, self._budget), planned.load_config.n_ctx)
 
     @contextmanager
     def _opened(
@@ -195,19 +229,26 @@ class ModelOffers:
 
         with (
             session_setup.open_context(file, chosen) as context,
-            open_slots(context) as slots,
+            open_slots(context, self._options.parallel) as slots,
             open_prefix_cache(slots, self._disk_cache) as prefix_cache,
         ):
             served = _served_model(file, slots[0], name, thinking, self._answers.math)
-            with announced(self._discovery_note(file, context, served)):
+            note = self._discovery_note(file, context, served)
+            with announced(note) if note else nullcontext():
                 yield OpenedModel(served, slots, prefix_cache)
 
     def _discovery_note(
-        self, file: ModelFile, context: LlamaContext, served: ServedModel
-    ) -> RunningServer:
-        """Return what other commands find of this server and one of its models."""
+        self, file: ModelFile, context: EngineContext, served: ServedModel
+    ) -> RunningServer | None:
+        """Return what other commands find of this server and one of its models.
+
+        None for an engine's model: they ask the engine themselves.
+        """
+        from dslocal.engine import LlamaContext
         from dslocal.server.discovery import RunningServer, short_metadata
 
+        if not isinstance(context, LlamaContext):
+            return None
         return RunningServer(
             pid=os.getpid(),
             host=near_address(self._address.host),
@@ -251,7 +292,7 @@ def _within(need: DeviceShare, budget: DeviceShare) -> DeviceShare:
 
 def _served_model(
     file: ModelFile,
-    context: LlamaContext,
+    context: EngineContext,
     name: str,
     thinking: prompts.Thinking,
     math: bool | None,

@@ -9,33 +9,35 @@ from typing import TYPE_CHECKING
 from dslocal.home.paths import prefix_dir
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
     from dslocal.engine.prefix_cache.prefix_cache import PrefixCache
 
 
 @contextmanager
-def open_prefix_cache(slots: Sequence[LlamaContext], budget: int) -> Iterator[PrefixCache | None]:
+def open_prefix_cache(slots: Sequence[EngineContext], budget: int) -> Iterator[PrefixCache | None]:
     """Yield what keeps the prompts that ``slots`` evaluate on disk, and keep the last of them.
 
     Args:
-        slots: The slots of one model.
+        slots: The slots of one model. Of an engine's nothing is kept: it has a cache of its own.
         budget: Bytes that the files of all models may take; with 0 nothing is kept.
     """
+    from dslocal.engine import LlamaContext
     from dslocal.engine.kv_state import state_identity
     from dslocal.engine.prefix_cache.prefix_cache import PrefixCache
     from dslocal.engine.prefix_cache.store import PrefixStore
 
-    if not budget:
+    kept = [slot for slot in slots if isinstance(slot, LlamaContext)]
+    if not budget or not kept:
         yield None
         return
-    first = slots[0]
+    first = kept[0]
     store = PrefixStore(
         prefix_dir(), state_identity(first), budget, can_cut=not first.memory.max_checkpoints
     )
     cache = PrefixCache(store, first.n_ctx)
     try:
         yield cache
-        for slot in slots:
+        for slot in kept:
             with suppress(KeyboardInterrupt):  # its pool was closed
                 cache.keep_last(slot)
     finally:

@@ -16,7 +16,9 @@ from dslocal.plan.search import Overrides
 from .serve_options import DEFAULT_SLOTS
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
+
+ENGINE_SLOTS = 32  # answers that are asked of an engine at once, which has a queue of its own
 
 
 def with_slots(
@@ -65,8 +67,25 @@ def _is_as_good(several: LoadConfig, alone: LoadConfig) -> bool:
 
 
 @contextmanager
-def open_slots(context: LlamaContext) -> Iterator[Sequence[LlamaContext]]:
-    """Yield where answers are generated: in the context itself where it is for one conversation."""
+def open_slots(
+    context: EngineContext, parallel: int | None = None
+) -> Iterator[Sequence[EngineContext]]:
+    """Yield where answers are generated: in the context itself where it is for one conversation.
+
+    Args:
+        context: The context, of a model that is loaded here or of an engine.
+        parallel: How many answers are asked of an engine at once; None for as many as it has slots
+            for, else ENGINE_SLOTS.
+    """
+    from dslocal.engine import LlamaContext
+    from dslocal.engine.remote import RemoteContext
+
+    if isinstance(context, RemoteContext):
+        count = parallel or context.engine.slots or ENGINE_SLOTS
+        yield [context, *(context.another() for _ in range(count - 1))]
+        return
+    if not isinstance(context, LlamaContext):
+        raise TypeError(type(context))
     if context.load_config.n_seq == 1:
         yield [context]
         return

@@ -26,6 +26,7 @@ from .store import PrefixStore
 
 if TYPE_CHECKING:
     from dslocal.engine.context import LlamaContext
+    from dslocal.engine.interface import EngineContext
 
 MIN_SAVED_S = 1.0  # of evaluation that a file must save
 MIN_READ_TOKENS = 256  # that a file must save where it is not known how fast they are evaluated
@@ -131,7 +132,7 @@ class PrefixCache:
         _between_steps(context, write)
 
 
-def shared_tokens(ids: Sequence[int], *contexts: LlamaContext | None) -> int:
+def shared_tokens(ids: Sequence[int], *contexts: EngineContext | None) -> int:
     """Return how many tokens of a prompt the contexts hold that it may be evaluated in."""
     return max(common_prefix_length(context.ids, ids) for context in contexts if context)
 

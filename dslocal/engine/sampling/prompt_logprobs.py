@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dslocal.engine.context import LlamaContext
+from dslocal.engine.interface import EngineContext
+from dslocal.errors import UsageError
 from dslocal.types import TokenLogprobs
 
 from .logprobs import token_logprobs
 
 
-def prompt_logprobs(context: LlamaContext, ids: Sequence[int], top: int) -> list[TokenLogprobs]:
+def prompt_logprobs(context: EngineContext, ids: Sequence[int], top: int) -> list[TokenLogprobs]:
     """Return the logprobs of all ``ids`` after the first, each given those before it.
 
     Args:
@@ -26,7 +28,10 @@ def prompt_logprobs(context: LlamaContext, ids: Sequence[int], top: int) -> list
     Raises:
         KeyboardInterrupt: if aborted.
         EngineError: if llama.cpp fails, or the ids do not fit.
+        UsageError: if another engine generates.
     """
+    if not isinstance(context, LlamaContext):
+        raise UsageError(f"{context.title}: gives no logprobs of a prompt here")
     found = []
     context.clear()
     for place in range(len(ids) - 1):

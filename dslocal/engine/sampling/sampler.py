@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dslocal.engine.interface import SamplingParameters
 from dslocal.errors import EngineError
 from dslocal.types import TokenLogprobs
 
@@ -241,3 +242,20 @@ class Sampler:
             self._copy = np.empty_like(logits)
         np.copyto(self._copy, logits)
         return self._copy
+
+
+def make_sampler(parameters: SamplingParameters, prompt: Sequence[int]) -> Sampler:
+    """Return the sampler of one answer to ``prompt``, whose tokens the repeat penalty counts."""
+    return Sampler(
+        parameters.temperature,
+        parameters.top_p,
+        parameters.seed,
+        top_k=parameters.top_k,
+        min_p=parameters.min_p,
+        presence_penalty=parameters.presence_penalty,
+        frequency_penalty=parameters.frequency_penalty,
+        repeat_penalty=parameters.repeat_penalty,
+        logit_bias=parameters.logit_bias,
+        prompt=prompt,
+        logprobs=parameters.logprobs,
+    )

@@ -15,7 +15,7 @@ from dslocal.server.preparation.requests import ServedModel
 from dslocal.server.queue import RequestQueue
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
     from dslocal.engine.prefix_cache.prefix_cache import PrefixCache
 
 
@@ -30,7 +30,7 @@ class OpenedModel:
     """
 
     served: ServedModel
-    slots: Sequence[LlamaContext]
+    slots: Sequence[EngineContext]
     prefix_cache: PrefixCache | None = None
 
 

@@ -9,7 +9,7 @@ import psutil
 
 from dslocal import prompts
 from dslocal.errors import DslocalError
-from dslocal.plan.load_config import MemoryUse
+from dslocal.plan.load_config import LoadConfig, MemoryUse
 from dslocal.plan.memory.footprint import footprint
 from dslocal.server.preparation.requests import ServedModel
 
@@ -20,6 +20,7 @@ def model_json(served: ServedModel) -> dict[str, Any]:
     """Return what the page shows of a model that is loaded."""
     context, family = served.context, served.family
     header = context.model.header
+    config = _load_config(served)
     return {
         "name": served.name,
         "is_loaded": True,
@@ -28,8 +29,9 @@ def model_json(served: ServedModel) -> dict[str, Any]:
         "file": context.model.path.name,
         "n_ctx": context.n_ctx,
         "n_ctx_train": context.model.n_ctx_train,
-        "slots": context.load_config.n_seq,
-        "load_config": context.load_config.as_json(),
+        "slots": config.n_seq if config else 0,
+        "load_config": config.as_json() if config else {},
+        "destination": context.destination,
         "architecture": header.architecture,
         "thinking": served.thinking.value,
         "thinking_modes": [mode.value for mode in family.thinking_modes],
@@ -53,11 +55,20 @@ def _setting_json(settings: prompts.Settings, name: str) -> dict[str, Any]:
     return {"name": name, "value": setting.value, "source": setting.source}
 
 
+def _load_config(served: ServedModel) -> LoadConfig | None:
+    """Return how a model is loaded; None where an engine has loaded it."""
+    from dslocal.engine import LlamaContext
+
+    return served.context.load_config if isinstance(served.context, LlamaContext) else None
+
+
 def _memory_json(served: ServedModel) -> list[dict[str, Any]]:
     """Return the bytes that the model takes by its plan, by part; nothing where that is unknown."""
-    context = served.context
+    config = _load_config(served)
+    if config is None:
+        return []
     try:
-        use = footprint(context.model.header, context.load_config)
+        use = footprint(served.context.model.header, config)
     except DslocalError:
         return []
     return [_part_json(use, part) for part in MEMORY_PARTS]

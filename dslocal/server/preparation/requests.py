@@ -17,7 +17,7 @@ from dslocal.server.wire.client_fields import IgnoredField
 from dslocal.server.wire.errors import ApiError
 
 if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
+    from dslocal.engine import EngineContext
     from dslocal.engine.grammar.grammar import Grammar
 
     from .sampled_answers import SampledAnswers
@@ -39,7 +39,7 @@ class ServedModel:
         math: Whether the directive for mathematics is added; None decides by the question.
     """
 
-    context: LlamaContext
+    context: EngineContext
     family: prompts.Family
     settings: prompts.Settings
     fim_settings: prompts.Settings

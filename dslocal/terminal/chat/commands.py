@@ -67,7 +67,7 @@ def show_stats(loop: ChatLoop, _: str) -> None:
     )
     parts = [
         f"context {len(context.ids):,} of {context.n_ctx:,} tokens",
-        f"KV cache {context.kv_type.lower()}",
+        context.title,
     ]
     if turn.drafted_tokens:
         drafts = f"drafts {turn.accepted_tokens:,} accepted of {turn.drafted_tokens:,}"

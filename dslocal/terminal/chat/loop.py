@@ -31,8 +31,9 @@ FIRST_USE = (
     "Enter asks; Alt-Enter begins a new line, and many lines can be pasted at once.",
     f"Ctrl-C stops an answer, {ANSWER_NOW_KEY_NAME} ends its thinking, Ctrl-D leaves;"
     " / has the rest.",
-    "Nothing leaves this machine. Chats are kept on it: dslocal sessions lists them.",
+    "Chats are kept on this machine: dslocal sessions lists them.",
 )
+NOTHING_LEAVES = "Nothing leaves this machine."
 ROWS_OF_INPUT = 2  # the input line, and the one below it
 MAX_NAME = 40  # characters of a model's name
 MAX_QUESTION = 60  # characters of a question in a message
@@ -137,7 +138,9 @@ class ChatLoop:
         """Return the model's name with its family and context."""
         title = self.session.family.title
         named = title if title.startswith(self.name) else f"{self.name}, {title}"
-        return f"{named}: {self.session.context.n_ctx:,} tokens of context"
+        context = self.session.context
+        place = f"; text goes to {context.destination}" if context.destination else ""
+        return f"{named}: {context.n_ctx:,} tokens of context{place}"
 
     def toolbar(self, width: int) -> str:
         """Return what stands below the input, in at most ``width`` cells."""
@@ -208,6 +211,8 @@ class ChatLoop:
         if not home.read_state("chat"):
             for line in FIRST_USE:
                 self.notify(line)
+            if not self.session.context.destination:
+                self.notify(NOTHING_LEAVES)
             home.write_state("chat", {"explained": True})
         if self.session.history or self.unanswered:
             self.describe_conversation()

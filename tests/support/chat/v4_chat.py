@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from support.checkpoints.damage import convert_to
 from support.checkpoints.tiny_checkpoints import write_checkpoint
+from support.engine.contexts import llama_context
 from support.gguf.gguf_changes import parts_of, put, tokens
 
 from dslocal import chat, prompts
@@ -143,7 +144,7 @@ class V4Chat:
         """Bring the cache to what the next prompt begins with, as is done while the user types."""
         certain = self.session.certain_ids()
         if certain:
-            self.session.context.prefill(certain)
+            llama_context(self.session).prefill(certain)
 
     def _play(self, what: str, events: Iterable[chat.Event], *, has_logits: bool = True) -> None:
         context = self.session.context
@@ -165,7 +166,7 @@ class V4Chat:
 
     def _difference(self) -> float:
         """Return how far the logits are from those of a fresh evaluation."""
-        context = self.session.context
+        context = llama_context(self.session)
         self.fresh.clear()
         self.fresh.prefill(context.ids)
         return float(np.abs(context.logits() - self.fresh.logits()).max())

@@ -97,6 +97,7 @@ export class ServerError extends Error {
  * @property {number} n_ctx_train
  * @property {number} slots
  * @property {Record<string, any>} load_config
+ * @property {string} destination
  * @property {string} architecture
  * @property {string} thinking
  * @property {string[]} thinking_modes

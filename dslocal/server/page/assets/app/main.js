@@ -188,6 +188,7 @@ class Page {
     this.composer.setPlaceholder(model ? `Ask ${model.name}` : "Ask anything");
     this.drawThinking();
     this.drawMeter();
+    if (model?.destination) byId("destination").textContent = `Text goes to ${model.destination}.`;
     if (this.state) this.settings.show(this.state, model, this.instructions ?? this.conversation.stored?.system ?? "");
   }
 

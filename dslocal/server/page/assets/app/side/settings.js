@@ -94,8 +94,12 @@ export class SettingsPanel {
       Family: model.title,
       File: model.file,
       Context: context,
-      "KV cache": model.load_config.kv_type,
-      "At once": `${model.slots} ${model.slots === 1 ? "answer" : "answers"}`,
+      ...(model.destination
+        ? { "Text goes to": model.destination }
+        : {
+            "KV cache": model.load_config.kv_type,
+            "At once": `${model.slots} ${model.slots === 1 ? "answer" : "answers"}`,
+          }),
     };
     const list = element("dl");
     for (const [name, value] of Object.entries(facts)) {

@@ -12,15 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
+from dslocal.engine.context import LlamaContext
+from dslocal.engine.generate import Generation
+from dslocal.engine.interrupt import abort_on_signal
+from dslocal.engine.model import LlamaModel
+from dslocal.engine.sampling.sampler import Sampler
+from dslocal.engine.speculation.speculation import DraftMode, Speculation, enable_speculation
 from dslocal.errors import EngineError
 from dslocal.types import StreamingUse
-
-from .context import LlamaContext
-from .generate import Generation
-from .interrupt import abort_on_signal
-from .model import LlamaModel
-from .sampling.sampler import Sampler
-from .speculation.speculation import DraftMode, Speculation, enable_speculation
 
 # the sampling settings of DeepSeek-R1's model card
 TEMPERATURE = 0.6

@@ -27,7 +27,7 @@ from dslocal.plan.machine.machine import Machine
 from dslocal.plan.speed import SMALL_READ, Rates, weight_bytes_per_token
 
 if TYPE_CHECKING:
-    from .model import LlamaModel
+    from dslocal.engine.model import LlamaModel
 
 STATE = "rates"  # the name under which rates are remembered
 CONTEXT_TOKENS = 512
@@ -135,7 +135,7 @@ def _seconds_to_fault_in(mapped: mmap.mmap, starts: Sequence[int], threads: int)
 
 def _measure_ram_rate(machine: Machine, reference_model: Path) -> float:
     """Return the bytes per second that all cores together read from RAM while decoding."""
-    from .model import LlamaModel
+    from dslocal.engine.model import LlamaModel
 
     with LlamaModel(reference_model) as model:
         one_core = _measure_decoding_rate(model)
@@ -146,7 +146,7 @@ def _measure_ram_rate(machine: Machine, reference_model: Path) -> float:
 
 def _measure_decoding_rate(model: LlamaModel) -> float:
     """Return the bytes per second that one thread reads while decoding."""
-    from .context import LlamaContext
+    from dslocal.engine.context import LlamaContext
 
     with LlamaContext(model, CONTEXT_TOKENS, n_threads=1) as context:
         context.evaluate([0])

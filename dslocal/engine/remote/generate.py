@@ -1,0 +1,271 @@
+"""One answer from an engine behind a URL, token by token.
+
+An engine cannot be told in the middle of an answer that a grammar begins now, or that the reasoning
+has to end. So an answer may take several requests: the next one has all tokens so far as its
+prompt, which the engine finds in its cache.
+
+A request is sent again as long as it brought nothing. Once a token of it came, it never is: what
+came is the answer so far.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from dslocal.engine.interface import AnswerSteering, GenerationRequest, GrammarSource
+from dslocal.errors import RemoteEngineError
+from dslocal.types import FinishReason, Timings, TokenLogprobs
+
+from .failures import cut_error, nonsense_error
+from .grammar import ServerGrammar
+from .protocols.protocol import ContinuationRequest, TokenChunk, UnexpectedReplyError
+from .retry import with_retries
+
+if TYPE_CHECKING:
+    from .context import RemoteContext
+
+BUFFERED_TOKENS = 32  # from so many on, an answer that comes all at once is no chance
+BUFFERED_SHARE = 0.05  # of the time since the request, within which all of it came
+BUFFERED_RATE = 5000.0  # tokens/s that no engine makes for one answer
+BUFFERED_S = 1.0
+MAX_REST = 4  # events after the last token that are read
+BUFFERED = (
+    "the answer came all at once: something between here and the engine, such as a proxy, holds "
+    "it back (nginx: proxy_buffering off)"
+)
+
+
+class RemoteGeneration:
+    """One answer while it is made: iterate over it for token ids. See :class:`.TokenStream`.
+
+    Attributes:
+        ids: The tokens so far.
+        finish_reason: Why it ended; ``INTERRUPTED`` until then.
+        cached: How many tokens of the prompt the engine had evaluated already, as far as it says.
+        drafted: 0: what an engine drafts is its own affair.
+        accepted: 0.
+        timings: Seconds until the first token, and of those after it.
+        steering: What closes the reasoning, and says where the grammar begins.
+        logprobs: One entry a token, if they were asked for.
+    """
+
+    def __init__(self, context: RemoteContext, request: GenerationRequest) -> None:
+        """Prepare an answer; iteration starts it."""
+        self._context = context
+        self._request = request
+        self._protocol = context.protocol
+        self.ids: list[int] = []
+        self.finish_reason = FinishReason.INTERRUPTED
+        self.cached = self.drafted = self.accepted = 0
+        self.timings = Timings()
+        self.steering: AnswerSteering | None = None
+        self.logprobs: list[TokenLogprobs] = []
+        self._began = 0.0
+        self._first_token_at = 0.0
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the answer's token ids.
+
+        Raises:
+            KeyboardInterrupt: on Ctrl-C, or when the context is aborted. The connection is closed,
+                so that the engine stops too.
+            DslocalError: the engine fails, is lost, or sends what makes no sense.
+        """
+        self._began = time.perf_counter()
+        self._context.note_sampling(self._request.sampling)
+        try:
+            yield from self._tokens()
+        finally:
+            self._conclude()
+
+    def _conclude(self) -> None:
+        request, ended = self._request, time.perf_counter()
+        first = self._first_token_at or ended
+        self.timings.ttft = self.timings.prefill = first - self._began
+        self.timings.decode = ended - first
+        self._context.ids = [*request.prompt, *request.partial, *self.ids]
+
+    def _tokens(self) -> Iterator[int]:
+        """Yield tokens until the answer ends, in as many requests as that takes."""
+        while True:
+            while (forced := self._next_forced()) is not None:
+                yield self._take(forced, None)
+                if self._is_full():
+                    self.finish_reason = FinishReason.LENGTH
+                    return
+            is_over = yield from self._one_request()
+            if is_over:
+                return
+
+    def _one_request(self) -> Generator[int, None, bool]:
+        """Yield the tokens of one request, and return whether the answer ends with them."""
+        grammar = self._grammar_now()
+        chunks = self._chunks(grammar)
+        for chunk in chunks:
+            for place, token in enumerate(chunk.ids):
+                if self._is_end(token):
+                    if chunk.finish is None or chunk.cached is None:
+                        _read_rest(chunks)
+                    return self._end(FinishReason.STOP)
+                if self._begins_text(token):
+                    return False  # asked again, with the grammar
+                yield self._take(token, _entry(chunk, place))
+                if self._is_full():
+                    return self._end(FinishReason.LENGTH)
+                if self._next_forced() is not None or self._grammar_now() != grammar:
+                    return False
+            if chunk.finish is not None:
+                if chunk.cached is None:
+                    _read_rest(chunks)
+                reason = FinishReason.STOP if chunk.finish == "stop" else FinishReason.LENGTH
+                return self._end(reason)
+        raise cut_error(self._context.engine.address, len(self.ids))
+
+    def _end(self, reason: FinishReason) -> bool:
+        """Return whether the answer ends here: not in its reasoning, if a grammar waits for it."""
+        steering = self.steering
+        waits = steering is not None and steering.grammar is not None and steering.is_reasoning
+        if steering is not None and waits and reason is FinishReason.STOP:
+            steering.close_reasoning()
+            return False
+        self.finish_reason = reason
+        return True
+
+    def _take(self, token: int, entry: TokenLogprobs | None) -> int:
+        """Add a token to the answer, and return it."""
+        if not self.ids:
+            self._first_token_at = time.perf_counter()
+        self.ids.append(token)
+        if self._request.sampling.logprobs is not None:
+            self.logprobs.append(entry or TokenLogprobs(token, 0.0, ()))
+        if self.steering is not None:
+            self.steering.accept(token)
+        return token
+
+    def _is_end(self, token: int) -> bool:
+        if token >= self._context.model.n_vocab:
+            address = self._context.engine.address
+            raise nonsense_error(address, f"sends token {token}, which its tokenizer has not")
+        return token in self._request.stop or self._context.model.is_end_token(token)
+
+    def _is_full(self) -> bool:
+        request = self._request
+        tokens = len(request.prompt) + len(request.partial) + len(self.ids)
+        return len(self.ids) >= request.max_tokens or tokens >= self._context.n_ctx
+
+    def _next_forced(self) -> int | None:
+        return self.steering.next_forced() if self.steering is not None else None
+
+    def _begins_text(self, token: int) -> bool:
+        """Return whether the text begins with ``token``, though a grammar waits for its begin."""
+        steering = self.steering
+        if steering is None or steering.grammar is None or not steering.is_undecided:
+            return False
+        if steering.is_reasoning or steering.opens_reasoning(token):
+            return False
+        steering.begin_text()
+        return True
+
+    def _grammar_now(self) -> GrammarSource | None:
+        """Return the grammar that the next token must follow; None within the reasoning."""
+        steering = self.steering
+        if steering is None or not isinstance(steering.grammar, ServerGrammar):
+            return None
+        if steering.is_reasoning or steering.is_undecided:
+            return None
+        return steering.grammar.source
+
+    def _chunks(self, grammar: GrammarSource | None) -> Iterator[TokenChunk]:
+        """Yield what the engine sends; the request is tried again while nothing came."""
+        address = self._context.engine.address
+        return with_retries(
+            lambda: self._send(grammar),
+            lambda chunk: bool(chunk.ids),
+            lambda: cut_error(address, len(self.ids)),
+            self._context.abort,
+        )
+
+    def _send(self, grammar: GrammarSource | None) -> Iterator[TokenChunk]:
+        """Yield what the engine sends to one request."""
+        context, wanted = self._context, self._wanted(grammar)
+        address, reader = context.engine.address, self._protocol.reader(wanted, context.model)
+        sent_at = time.perf_counter()
+        count, first_at = 0, 0.0
+        body = self._protocol.body(wanted)
+        with context.connection.events(self._protocol.generate_path, body, context.abort) as events:
+            for event in events:
+                try:
+                    chunk = reader.read(event)
+                except UnexpectedReplyError as e:
+                    raise nonsense_error(address, f"sends {e}") from None
+                first_at = first_at or time.perf_counter()
+                count += len(chunk.ids)
+                self._report(chunk)
+                if chunk.finish is not None:
+                    context.note_buffering(is_buffered(count, sent_at, first_at))
+                yield chunk
+
+    def _report(self, chunk: TokenChunk) -> None:
+        if chunk.cached is not None and not self.cached:
+            self.cached = chunk.cached
+        on_prefill = self._request.on_prefill
+        if on_prefill is None or self.ids:
+            return
+        if chunk.prefilled:
+            on_prefill(*chunk.prefilled)
+        elif chunk.ids:
+            done = max(1, len(self._request.prompt) - self.cached)
+            on_prefill(done, done)
+
+    def _wanted(self, grammar: GrammarSource | None) -> ContinuationRequest:
+        """Return the request for what follows the tokens so far.
+
+        Each request of an answer has a seed of its own: with the same one, the engine would draw
+        the same numbers again.
+        """
+        request = self._request
+        before = [*request.partial, *self.ids]
+        ids = [*request.prompt, *before]
+        room = min(request.max_tokens - len(self.ids), self._context.n_ctx - len(ids))
+        return ContinuationRequest(
+            self._context.engine.model,
+            ids,
+            max(1, room),
+            replace(request.sampling, seed=request.sampling.seed + len(before)),
+            request.stop,
+            grammar,
+        )
+
+
+def _read_rest(chunks: Iterator[TokenChunk]) -> None:
+    """Read what an engine sends after the last token: how much of the prompt was cached."""
+    with suppress(RemoteEngineError):  # the answer is whole
+        for _ in islice(chunks, MAX_REST):
+            pass
+
+
+def _entry(chunk: TokenChunk, place: int) -> TokenLogprobs | None:
+    return chunk.logprobs[place] if place < len(chunk.logprobs) else None
+
+
+def is_buffered(tokens: int, sent_at: float, first_at: float) -> bool:
+    """Return whether an answer that has just ended was held back on its way.
+
+    Args:
+        tokens: How many it has.
+        sent_at: When the request was sent, in seconds.
+        first_at: When the first event came.
+    """
+    took = time.perf_counter() - first_at
+    waited = first_at - sent_at
+    return (
+        tokens >= BUFFERED_TOKENS
+        and waited > BUFFERED_S
+        and took < BUFFERED_SHARE * waited
+        and tokens > BUFFERED_RATE * took
+    )

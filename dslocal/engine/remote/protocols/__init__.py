@@ -1,0 +1,1 @@
+"""How each engine spells requests for tokens, and what it answers."""
