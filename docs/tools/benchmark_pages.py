@@ -50,7 +50,7 @@ def about(name: str) -> str:
     """Return where the figures of a data file come from, as a table."""
     record = recorded(name)["about"]
     rows = [f"| **{TITLES[key]}** | {_text(key, record[key])} |" for key in REQUIRED]
-    return "\n".join(["| | |", "|---|---|", *rows])
+    return "\n".join([rows[0], "|---|---|", *rows[1:]])
 
 
 def table(name: str, key: str) -> str:
