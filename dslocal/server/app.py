@@ -43,7 +43,7 @@ from .sse import EventStreamResponse, WholeResponse, until_disconnect
 from .wire.ask.schemas import AskRequest
 from .wire.base_schemas import RequestSchema
 from .wire.client_fields import IgnoredField
-from .wire.openapi import openapi_document
+from .wire.openapi.openapi_document import openapi_document
 from .wire.request_parsing import ParsedRequest, parse_request
 from .wire.stream_format import StreamFormat, WholeFormat
 

@@ -83,6 +83,10 @@ def test_a_page_of_its_own(served: Serving) -> None:
         ("/v1/models", {"Authorization": f"Bearer {KEY}x"}, 401),
         ("/v1/models", {"Authorization": "Bearer"}, 401),
         ("/v1/models", {"Authorization": "Bearer ü".encode("latin-1")}, 401),
+        ("/v1/models", {"x-api-key": KEY}, 200),
+        ("/v1/models", {"x-api-key": KEY, "Authorization": "Bearer other"}, 200),
+        ("/v1/models", {"x-api-key": "other"}, 401),
+        ("/v1/models", {"x-api-key": ""}, 401),
         ("/metrics", {}, 401),
         ("/openapi.json", {}, 401),
         ("/health", {}, 200),
@@ -99,6 +103,31 @@ def test_a_key_is_needed_where_others_can_connect(
     answer = guarded.http.get(path, headers=headers)
     assert answer.status_code == status, answer.text
     assert KEY not in answer.text
+
+
+def test_every_route_is_guarded(guarded: Serving) -> None:
+    key = {"x-api-key": KEY}
+    document = guarded.http.get("/openapi.json", headers=key).json()
+    routes = [
+        (method.upper(), path.replace("{name}", "nano").replace("{id}", "resp_none"))
+        for path, item in document["paths"].items()
+        for method in item
+        if method != "parameters" and path != "/health"
+    ]
+    assert len(routes) > 30
+    refused: list[tuple[dict[str, str], int]] = [
+        ({}, 401),
+        ({**key, "Host": "evil.example"}, 403),
+        ({**key, "Origin": "http://evil.example"}, 403),
+    ]
+    for method, path in routes:
+        for headers, status in refused:
+            answer = guarded.http.request(method, path, headers=headers)
+            assert answer.status_code == status, (method, path, answer.text)
+            assert "error" in answer.json()
+        if method == "POST":
+            large = guarded.http.post(path, headers=key, content=b"x" * (9 << 20))
+            assert large.status_code == 413, (path, large.text)
 
 
 def test_an_allowed_page_may_ask_beforehand(guarded: Serving) -> None:

@@ -315,10 +315,7 @@ def test_slashes_and_missing_prefixes(served: Serving, method: str, path: str) -
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("/api/tags", 501),
-        ("/api/chat", 501),
         ("/v1/embeddings", 501),
-        ("/v1/responses", 501),
         ("/v1/audio/speech", 501),
         ("/v1/v1/chat/completions", 404),
         ("/apis", 404),

@@ -9,7 +9,16 @@ from .anthropic.anthropic_errors import anthropic_error
 from .errors import ApiError
 from .ollama.ollama_response import ollama_error
 
+
+def openai_error(error: ApiError) -> dict[str, Any]:
+    """Return the error object as OpenAI's clients read it."""
+    return error.body
+
+
+# The first beginning that fits holds. LM Studio's clients read OpenAI's errors.
 FORMATS: dict[str, Callable[[ApiError], dict[str, Any]]] = {
+    "/api/v0": openai_error,
+    "/api/v1": openai_error,
     "/v1/messages": anthropic_error,
     "/anthropic": anthropic_error,
     "/api": ollama_error,
@@ -21,4 +30,4 @@ def error_body(error: ApiError, path: str) -> dict[str, Any]:
     for beginning, body in FORMATS.items():
         if f"{path}/".startswith(f"{beginning}/"):
             return body(error)
-    return error.body
+    return openai_error(error)

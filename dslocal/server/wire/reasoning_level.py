@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dslocal.prompts.families.base import EFFORT_NAMES
 from dslocal.server.exchange.tasks import ReasoningSwitch
 
 from .errors import ApiError
 
 WITHOUT = ("none", "off", "disabled")  # levels that mean no reasoning
-LEVELS = ("minimal", "low", "medium", "high", "xhigh", "max")
+LEVELS = tuple(EFFORT_NAMES)
 
 
 def reasoning_level(field: str, level: str | None) -> Iterator[ReasoningSwitch]:

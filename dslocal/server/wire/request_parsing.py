@@ -121,6 +121,6 @@ def _extra_fields(node: Any, path: str) -> Iterator[tuple[str, Any]]:
     begin = f"{path}." if path else ""
     for name, value in (node.model_extra or {}).items():
         yield f"{begin}{name[:MAX_FIELD_NAME]}", value
-    for name in node.model_fields_set:
-        if name in type(node).model_fields:
+    for name in type(node).model_fields:
+        if name in node.model_fields_set:
             yield from _extra_fields(getattr(node, name), f"{begin}{name}")

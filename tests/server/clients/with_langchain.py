@@ -1,52 +1,43 @@
-"""langchain-deepseek: reasoning and cache counters, streams, structured output, tools."""
+"""langchain: openai (chat and responses), anthropic and ollama; whole, streamed, with a tool."""
 
-import json
 import sys
 
-from langchain_deepseek import ChatDeepSeek
-from pydantic import BaseModel, ConfigDict
+from langchain_anthropic import ChatAnthropic
+from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.tools import tool
+from langchain_ollama import ChatOllama
+from langchain_openai import ChatOpenAI
 
 BASE = sys.argv[1]
-model = ChatDeepSeek(model="nano", api_base=f"{BASE}/v1", api_key="none", temperature=0)
 QUESTION = "What is 31 + 57?"
-first = model.invoke(QUESTION)
-assert "88" in first.content
-assert first.additional_kwargs["reasoning_content"]
-again = model.invoke(QUESTION)
-counted = again.response_metadata["token_usage"]
-assert counted["prompt_cache_hit_tokens"] > 0, counted
-assert again.usage_metadata["input_token_details"]["cache_read"] > 0
-assert again.usage_metadata["output_token_details"]["reasoning"] > 0
-print(
-    "said:",
-    first.content,
-    "| thought:",
-    first.additional_kwargs["reasoning_content"][:60],
-    "|",
-    again.usage_metadata,
-)
-
-chunks = list(model.stream(QUESTION))
-assert "".join(chunk.content for chunk in chunks) == first.content
-assert (
-    "".join(chunk.additional_kwargs.get("reasoning_content", "") for chunk in chunks)
-    == first.additional_kwargs["reasoning_content"]
-)
-print("stream:", len(chunks), "chunks")
+OPENAI = {"model": "nano", "base_url": f"{BASE}/v1", "api_key": "none", "temperature": 0}
+MODELS = {
+    "openai": ChatOpenAI(**OPENAI),
+    "responses": ChatOpenAI(**OPENAI, use_responses_api=True),
+    "anthropic": ChatAnthropic(model="nano", base_url=BASE, api_key="none", temperature=0),
+    "ollama": ChatOllama(model="nano", base_url=BASE, temperature=0),
+}
 
 
-class Sum(BaseModel):
-    """The result of a sum."""
+@tool
+def get_weather(city: str) -> str:
+    """Get the weather of a city."""
+    return f"22 degrees and sunny in {city}"
 
-    model_config = ConfigDict(extra="forbid")
-    result: int
 
-
-found = model.with_structured_output(Sum, method="function_calling").invoke(QUESTION)
-assert isinstance(found, Sum)
-print("structured:", found)
-spelled = model.bind(response_format={"type": "json_object"}).invoke(
-    f"{QUESTION} Answer as JSON with the field result."
-)
-assert isinstance(json.loads(spelled.content), dict)
-print("JSON:", spelled.content)
+for name, model in MODELS.items():
+    whole = model.invoke(QUESTION)
+    assert "88" in whole.text, whole
+    assert whole.usage_metadata["output_tokens"] > 0
+    streamed = None
+    for chunk in model.stream(QUESTION):
+        streamed = chunk if streamed is None else streamed + chunk
+    assert streamed.text == whole.text
+    question = HumanMessage("What is the weather in Lima?")
+    called = model.bind_tools([get_weather]).invoke([question])
+    (call,) = called.tool_calls
+    assert call["name"] == "get_weather", call
+    result = ToolMessage(get_weather.invoke(call["args"]), tool_call_id=call["id"])
+    said = model.bind_tools([get_weather]).invoke([question, called, result])
+    assert said.text
+    print(f"{name}: {whole.text} | {call['args']} | {said.text}")

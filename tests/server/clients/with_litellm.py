@@ -1,4 +1,4 @@
-"""litellm: as OpenAI's and as DeepSeek's API."""
+"""litellm: as OpenAI's, DeepSeek's, Anthropic's and Ollama's API, and as Responses."""
 
 import os
 import sys
@@ -9,10 +9,16 @@ import litellm
 
 BASE = sys.argv[1]
 ASKED = [{"role": "user", "content": "What is 31 + 57?"}]
-for provider in ("openai", "deepseek"):
+ADDRESSES = {
+    "openai": f"{BASE}/v1",
+    "deepseek": f"{BASE}/v1",
+    "anthropic": BASE,
+    "ollama_chat": BASE,
+}
+for provider, address in ADDRESSES.items():
     how = {
         "model": f"{provider}/nano",
-        "api_base": f"{BASE}/v1",
+        "api_base": address,
         "api_key": "none",
         "messages": ASKED,
         "temperature": 0,
@@ -29,3 +35,11 @@ for provider in ("openai", "deepseek"):
         f"{provider}: {whole.choices[0].message.content} {whole.usage.total_tokens} tokens,"
         f" {len(chunks)} chunks"
     )
+
+response = litellm.responses(
+    model="openai/nano", api_base=f"{BASE}/v1", api_key="none", input="What is 31 + 57?"
+)
+assert "88" in "".join(
+    part.text for item in response.output if item.type == "message" for part in item.content
+)
+print("responses: done")

@@ -20,6 +20,7 @@ PARAMETERS = {
     "additionalProperties": False,
 }
 TOOL = {"type": "function", "name": "get_weather", "parameters": PARAMETERS}
+NAMESPACE = {"type": "namespace", "name": "weather", "tools": [TOOL]}
 CUSTOM = {"type": "custom", "name": "note", "description": "Write a note."}
 
 
@@ -126,10 +127,20 @@ def test_a_whole_answer(served: Serving) -> None:
         {"max_output_tokens": 5},
         {"tools": [TOOL], "tool_choice": "required"},
         {"tools": [CUSTOM], "tool_choice": "required", "max_output_tokens": 40},
+        {"tools": [NAMESPACE], "tool_choice": "required"},
         {"include": ["reasoning.encrypted_content"]},
         {"include": ["message.output_text.logprobs"], "top_logprobs": 2, "max_output_tokens": 90},
     ],
-    ids=["plain", "without reasoning", "cut", "tool", "custom tool", "sealed", "logprobs"],
+    ids=[
+        "plain",
+        "without reasoning",
+        "cut",
+        "tool",
+        "custom tool",
+        "namespace",
+        "sealed",
+        "logprobs",
+    ],
 )
 def test_a_stream_says_what_a_whole_answer_says(served: Serving, more: dict[str, Any]) -> None:
     whole = answer(served, asked(**more))
@@ -156,6 +167,15 @@ def test_a_tool_is_called_and_its_result_read(served: Serving) -> None:
     by_id = {"input": [result], "previous_response_id": reply["id"], "tools": [TOOL]}
     assert tokens(served, by_items) == tokens(served, by_id)
     assert answer(served, asked(**by_id, max_output_tokens=20))["output"]
+
+
+def test_a_tool_of_a_namespace_is_called_by_both_names(served: Serving) -> None:
+    body = asked("The weather in Lima?", tools=[NAMESPACE], tool_choice="required")
+    (call,) = items(answer(served, body), "function_call")
+    assert (call["namespace"], call["name"]) == ("weather", "get_weather")
+    plain = {**call, "namespace": None, "name": "weather__get_weather"}
+    counts = [tokens(served, {"input": [one], "tools": [NAMESPACE]}) for one in (call, plain)]
+    assert counts[0] == counts[1]
 
 
 def test_a_custom_tool_takes_any_text(served: Serving) -> None:

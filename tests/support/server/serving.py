@@ -26,6 +26,7 @@ from dslocal.server.discovery import RunningServer
 START_S = 90
 MODEL = "nano"
 SUM = "What is 31 + 57?"
+SERVE = (str(BINARY), "serve")
 
 
 class Serving:
@@ -37,12 +38,13 @@ class Serving:
         *options: str,
         models: Sequence[str] = (MODEL,),
         env: Mapping[str, str] | None = None,
+        program: Sequence[str] = SERVE,
     ) -> None:
         self.home = home
         self._log = tempfile.NamedTemporaryFile(  # noqa: SIM115
             prefix="serve-", suffix=".log", delete=False
         )
-        command = [str(BINARY), "serve", *models, "--port", "0", *options]
+        command = [*program, *models, "--port", "0", *options]
         environment = {
             **clean_environment(),
             "DSLOCAL_HOME": str(home),
@@ -51,7 +53,11 @@ class Serving:
         }
         began = time.monotonic()
         self.process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=self._log, cwd=home
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            cwd=home,
         )
         self.port = self._wait()
         self.started_in_s = time.monotonic() - began

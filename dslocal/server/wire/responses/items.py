@@ -11,6 +11,7 @@ import binascii
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from dslocal.server.exchange.tasks import SentCall, SentMessage
 from dslocal.server.wire.chat.messages import ROLES, USABLE_PARTS, unsupported_part
@@ -22,6 +23,20 @@ PARAGRAPH = "\n\n"
 CALLS = ("function_call", "custom_tool_call")
 RESULTS = ("function_call_output", "custom_tool_call_output")
 CUSTOM_INPUT = "input"  # the only parameter of a tool that takes any text
+NAMESPACE_END = "__"  # between a namespace and a tool's name in the prompt
+
+
+class ToolName(NamedTuple):
+    """How a client names a tool, and whether that takes any text."""
+
+    name: str
+    namespace: str = ""
+    is_custom: bool = False
+
+
+def prompt_name(namespace: str, name: str) -> str:
+    """Return the name of a tool in the prompt, where there are no namespaces."""
+    return f"{namespace}{NAMESPACE_END}{name}" if namespace else name
 
 
 def sealed(reasoning: str) -> str:
@@ -97,7 +112,7 @@ def _call(item: InputItem, where: str) -> SentCall:
     arguments = item.arguments or "{}"
     if item.type == "custom_tool_call":
         arguments = json.dumps({CUSTOM_INPUT: item.input or ""}, ensure_ascii=False)
-    return SentCall(item.call_id or "", item.name, arguments)
+    return SentCall(item.call_id or "", prompt_name(item.namespace or "", item.name), arguments)
 
 
 def _reasoning(item: InputItem, where: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dslocal import output
 from dslocal.server.exchange.events import call_key
 from dslocal.server.wire.encoding import partial_object
 
-from .items import CUSTOM_INPUT, sealed
+from .items import CUSTOM_INPUT, ToolName, sealed
 
 Json = dict[str, Any]
 
@@ -16,16 +17,16 @@ Json = dict[str, Any]
 class ItemWriter:
     """Makes items of the parts of one answer, with ids made of the request's key."""
 
-    def __init__(self, key: str, custom_tools: frozenset[str], *, is_sealed: bool) -> None:
+    def __init__(self, key: str, names: Mapping[str, ToolName], *, is_sealed: bool) -> None:
         """Make items for the request ``key``.
 
         Args:
             key: The request's key.
-            custom_tools: The tools that take any text.
+            names: How the client names the tools.
             is_sealed: Whether reasoning comes in a form that the client only sends back, too.
         """
         self._key = key
-        self._custom_tools = custom_tools
+        self._names = names
         self._is_sealed = is_sealed
 
     def reasoning(self, index: int, text: str | None) -> Json:
@@ -49,16 +50,19 @@ class ItemWriter:
     def call(self, index: int, number: int, name: str, arguments: str | None) -> Json:
         """Return the ``number``-th call; without its arguments while they are still coming."""
         call_id = f"call_{call_key(self._key, 0, number)}"
-        item = {"status": _status(arguments), "call_id": call_id, "name": name}
-        if self.is_custom(name):
+        tool = self._names.get(name, ToolName(name))
+        item = {"status": _status(arguments), "call_id": call_id, "name": tool.name}
+        if tool.namespace:
+            item["namespace"] = tool.namespace
+        if tool.is_custom:
             head = {"id": f"ctc_{self._key}{index:02x}", "type": "custom_tool_call"}
             return {**head, **item, "input": custom_input(arguments or "")}
         head = {"id": f"fc_{self._key}{index:02x}", "type": "function_call"}
         return {**head, **item, "arguments": arguments or ""}
 
     def is_custom(self, name: str) -> bool:
-        """Return whether the tool ``name`` takes any text."""
-        return name in self._custom_tools
+        """Return whether the tool called ``name`` in the prompt takes any text."""
+        return name in self._names and self._names[name].is_custom
 
     def items(self, turn: output.Turn, logprobs: list[Json]) -> list[Json]:
         """Return the items of a whole answer."""

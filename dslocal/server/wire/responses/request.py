@@ -19,12 +19,14 @@ from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.reasoning_level import reasoning_level
 from dslocal.server.wire.sampling_settings import token_limit
 
-from .items import CUSTOM_INPUT, sent_messages
+from .items import CUSTOM_INPUT, ToolName, prompt_name, sent_messages
 from .schemas import InputItem, NamedResponsesTool, ResponsesRequest, ResponsesTool
 
 LOGPROBS = "message.output_text.logprobs"
 SEALED_REASONING = "reasoning.encrypted_content"
 NOT_HERE = ("web_search", "web_search_preview")  # what they are for, the answer does without
+FUNCTION = "function"
+CUSTOM = "custom"
 CUSTOM_PARAMETERS = {
     "type": "object",
     "properties": {CUSTOM_INPUT: {"type": "string"}},
@@ -79,11 +81,13 @@ def _ignored(request: ResponsesRequest) -> Iterator[IgnoredField]:
         yield IgnoredField("truncation", "a prompt that is too long is refused, nothing is cut")
 
 
-def custom_tool_names(request: ResponsesRequest) -> frozenset[str]:
-    """Return the names of the tools that take any text."""
-    return frozenset(
-        tool.name for tool in request.tools or [] if tool.type == "custom" and tool.name
-    )
+def tool_names(request: ResponsesRequest) -> dict[str, ToolName]:
+    """Return how the client names each tool, by the name in the prompt."""
+    return {
+        prompt_name(namespace, tool.name): ToolName(tool.name, namespace, tool.type == CUSTOM)
+        for tool, namespace in _flat(request.tools or [])
+        if tool.name
+    }
 
 
 def seals_reasoning(request: ResponsesRequest) -> bool:
@@ -121,19 +125,28 @@ def _constraint(request: ResponsesRequest) -> SentConstraint | None:
 
 
 def _tools(sent: Sequence[ResponsesTool]) -> Iterator[OfferedTool]:
-    for place, tool in enumerate(sent):
-        if tool.type in NOT_HERE:
-            continue
-        if tool.type not in ("function", "custom") or not tool.name:
+    for place, (tool, namespace) in enumerate(_flat(sent)):
+        if tool.type not in (FUNCTION, CUSTOM) or not tool.name:
             raise ApiError(
                 400,
                 f"tools.{place}: a tool of type {tool.type[:40]!r} cannot be used here; functions "
                 "can, and custom ones",
                 param=f"tools.{place}.type",
             )
-        parameters = CUSTOM_PARAMETERS if tool.type == "custom" else tool.parameters or {}
-        known = prompts.Tool(tool.name, tool.description or "", parameters)
+        parameters = CUSTOM_PARAMETERS if tool.type == CUSTOM else tool.parameters or {}
+        name = prompt_name(namespace, tool.name)
+        known = prompts.Tool(name, tool.description or "", parameters)
         yield OfferedTool(known, bool(tool.strict))
+
+
+def _flat(sent: Sequence[ResponsesTool]) -> Iterator[tuple[ResponsesTool, str]]:
+    """Yield the tools that can be called, each with its namespace, which may be empty."""
+    for tool in sent:
+        if tool.type == "namespace" and tool.tools is not None:
+            for inner in tool.tools:
+                yield inner, tool.name or ""
+        elif tool.type not in NOT_HERE:
+            yield tool, ""
 
 
 def _tool_choice(request: ResponsesRequest) -> ToolChoice:
@@ -145,7 +158,7 @@ def _tool_choice(request: ResponsesRequest) -> ToolChoice:
         return ToolChoice(
             choice.mode or "auto", allowed=frozenset(_names(choice)), is_one_call=is_one_call
         )
-    if choice.type in ("function", "custom") and choice.name:
+    if choice.type in (FUNCTION, CUSTOM) and choice.name:
         return ToolChoice("required", named=choice.name, is_one_call=True)
     raise ApiError(
         400,

@@ -50,11 +50,11 @@ RESPONSES_FIELDS = FieldTable(
                 "input[].content[].annotations",
                 "input[].content[].logprobs",
                 "input[].id",
-                "input[].namespace",
                 "input[].phase",
                 "input[].status",
                 "stream_options.include_obfuscation",
                 "tools[].defer_loading",
+                "tools[].tools[].defer_loading",
             ),
         ]
     ),

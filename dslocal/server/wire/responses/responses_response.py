@@ -19,7 +19,7 @@ from dslocal.server.wire.openai_response import usage_of
 from dslocal.server.wire.stream_format import SSE
 
 from .output_items import ItemWriter, custom_input, reasoning_part, text_part
-from .request import custom_tool_names, seals_reasoning
+from .request import seals_reasoning, tool_names
 from .schemas import ResponsesRequest
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class _OpenItem:
         kind: What it is: ``reasoning``, ``message`` or ``call``.
         item: The item without its content.
         number: Which call it is.
+        name: The name of its tool in the prompt.
         content: Its text or arguments so far.
         logprobs: Those of its text.
     """
@@ -61,6 +62,7 @@ class _OpenItem:
     kind: str
     item: Json
     number: int = 0
+    name: str = ""
     content: str = ""
     logprobs: list[Json] = field(default_factory=list)
 
@@ -90,7 +92,7 @@ class ResponsesResponse:
         self._head = head
         self._on_end = on_end
         self._writer = ItemWriter(
-            self._request.key, custom_tool_names(sent), is_sealed=seals_reasoning(sent)
+            self._request.key, tool_names(sent), is_sealed=seals_reasoning(sent)
         )
         dumped = sent.model_dump(by_alias=True, exclude_unset=True)
         repeated = {key: dumped.get(key) for key in REPEATED}
@@ -166,9 +168,9 @@ class ResponsesResponse:
             case output.ToolCallStarted(index, name):
                 yield from self._close_item()
                 item = self._writer.call(len(self._items), index, name, None)
-                yield from self._add_item(_OpenItem("call", item, index))
+                yield from self._add_item(_OpenItem("call", item, index, name))
             case output.ToolCallArguments(_, text) if self._open is not None:
-                if self._writer.is_custom(self._open.item["name"]):
+                if self._writer.is_custom(self._open.name):
                     self._open.content += text  # is sent when it is whole, unwrapped
                 else:
                     yield self._delta("response.function_call_arguments.delta", text)
@@ -214,17 +216,16 @@ class ResponsesResponse:
             part = text_part(content, opened.logprobs)
             yield self._item_event("response.content_part.done", content_index=0, part=part)
         else:
-            name = opened.item["name"]
-            item = self._writer.call(index, opened.number, name, content)
-            yield from self._end_call(name, content)
+            item = self._writer.call(index, opened.number, opened.name, content)
+            yield from self._end_call(opened, content)
         yield self._event("response.output_item.done", output_index=index, item=item)
         self._items.append(item)
         self._open = None
 
-    def _end_call(self, name: str, arguments: str) -> Iterator[bytes]:
-        if not self._writer.is_custom(name):
+    def _end_call(self, opened: _OpenItem, arguments: str) -> Iterator[bytes]:
+        if not self._writer.is_custom(opened.name):
             kind = "response.function_call_arguments.done"
-            yield self._item_event(kind, arguments=arguments, name=name)
+            yield self._item_event(kind, arguments=arguments, name=opened.item["name"])
             return
         text = custom_input(arguments)
         yield self._item_event("response.custom_tool_call_input.delta", delta=text)

@@ -39,6 +39,7 @@ class InputItem(RequestSchema):
     content: str | list[ItemPart] | None = None
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
     arguments: str | None = None
     input: str | None = None
     output: str | list[ItemPart] | None = None
@@ -47,7 +48,7 @@ class InputItem(RequestSchema):
 
 
 class ResponsesTool(RequestSchema):
-    """A tool. ``function`` takes an object, ``custom`` takes any text."""
+    """A tool: ``function`` takes an object, ``custom`` any text, a ``namespace`` has several."""
 
     type: str
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,128}$")] | None = None
@@ -55,6 +56,7 @@ class ResponsesTool(RequestSchema):
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
     format: dict[str, Any] | None = None
+    tools: Annotated[list[ResponsesTool], Field(max_length=MAX_TOOLS)] | None = None
 
 
 class NamedResponsesTool(RequestSchema):

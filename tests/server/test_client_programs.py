@@ -1,0 +1,42 @@
+"""Proves that real clients work unchanged, where ``CLIENTS_FOLDER`` names a folder that has them:
+``clients/README.md`` says how it is made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.server.agents import AGENTS, Agent, Programs, run_agent
+from support.server.client_scripts import run_script, scripts
+from support.server.serving import Serving, serving
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def installed() -> Path:
+    folder = os.environ.get("CLIENTS_FOLDER")
+    if not folder:
+        pytest.skip("CLIENTS_FOLDER names no folder with the clients")
+    return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def asked(new_home: Callable[[str], Path]) -> Iterator[Serving]:
+    with serving(new_home("clients"), "--no-math", "--ctx", "2048") as server:
+        yield server
+
+
+@pytest.mark.parametrize("script", scripts(), ids=lambda script: script.stem)
+def test_a_library(installed: Path, asked: Serving, script: Path) -> None:
+    done = run_script(script, str(installed / "env" / "bin" / "python"), asked)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: agent.name)
+def test_an_agent(installed: Path, home: Path, agent: Agent) -> None:
+    programs = Programs(installed / "node_modules" / ".bin", installed / "aider" / "bin")
+    run_agent(agent, programs, home)
