@@ -96,8 +96,9 @@ class Server:
 
     def __post_init__(self) -> None:
         self._ignored = IgnoredFieldLog(self.log)
-        answers = Answers(self.models, self.preparing, self.metrics.count, self.log)
-        self._page = PageRoutes(self.models, answers, self.access)
+        answers = Answers(self.models, self.preparing, self._on_end, self.log)
+        prompt_log = self.log if self.log_prompts else None
+        self._page = PageRoutes(self.models, answers, self.access, prompt_log)
 
     def build_app(self) -> App:
         """Return the ASGI application: the routes behind the middleware."""
@@ -234,10 +235,12 @@ class Server:
 
     def _run(self, incoming: Incoming[Any]) -> RequestRun:
         self._ignored.note(incoming.ignored)
-        count = self._count_and_log if self.log_prompts else self.metrics.count
-        return RequestRun(incoming.lease, incoming.prepared, count)
+        return RequestRun(incoming.lease, incoming.prepared, self._on_end)
 
-    def _count_and_log(self, turn: output.Turn, was_cut: bool) -> None:
+    def _on_end(self, turn: output.Turn, was_cut: bool) -> None:
+        """Count an answer that has ended, and log it if that is wanted."""
         self.metrics.count(turn, was_cut)
+        if not self.log_prompts:
+            return
         answer = {"reasoning": turn.reasoning, "answer": turn.text}
         self.log(f"answered: {json.dumps(answer, ensure_ascii=False)}")

@@ -16,6 +16,7 @@ from dslocal.server.middleware import Log
 from dslocal.server.models.model_set import ModelSet
 from dslocal.server.models.offered_model import ModelLease, OfferedModel
 from dslocal.server.wire.errors import ApiError, to_api_error
+from dslocal.types import FinishReason
 
 from .live_answer import LiveAnswer
 from .requests import AnswerRequest
@@ -157,6 +158,7 @@ class Answers:
             await self.in_thread(lambda: _conclude(work, has_failed=error is not None))
             if lease is not None:
                 lease.release()
+            work.turn = work.run = None  # which hold the model's context
             live.change("done", error=error)
 
     async def _generate(self, work: _Work, lease: ModelLease) -> None:
@@ -177,7 +179,7 @@ class Answers:
             async for some in events:
                 live.take(some)
         if live.turn is not None:
-            self._on_end(live.turn, False)
+            self._on_end(live.turn, live.turn.finish_reason is FinishReason.INTERRUPTED)
 
     def _model_of(self, work: _Work) -> OfferedModel:
         """Return the model that is to answer: as asked, else the conversation's if it is here."""
@@ -194,7 +196,7 @@ class Answers:
 
 def _opened(stored: chat.StoredConversation, *, in_copy: bool) -> chat.StoredConversation:
     """Return a conversation that this process holds. Raises ApiError 409 where another does."""
-    if not stored.history or stored.lock():
+    if not stored.file.exists() or stored.lock():
         return stored
     if not in_copy:
         raise ApiError(409, "this conversation is open in a terminal", code="conversation_open")

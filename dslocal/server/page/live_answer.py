@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dslocal import chat, output
+from dslocal import chat, output, prompts
 from dslocal.output.reasoning import Reasoning, Reclassified, Text
 from dslocal.output.tool_calls import ToolCallArguments, ToolCallStarted
 from dslocal.server.exchange.events import AnswerEnd, AnswerPart, RunEvent
@@ -42,7 +42,7 @@ class LiveAnswer:
 
     stored: chat.StoredConversation
     beginning: Beginning
-    messages: list[Any] = field(default_factory=list)
+    messages: list[prompts.Message] = field(default_factory=list)
     state: State = "loading"
     prompt: tuple[int, int] = (0, 0)
     trimmed_turns: int = 0
@@ -123,7 +123,7 @@ class LiveAnswer:
         }
 
     async def events(self) -> AsyncGenerator[dict[str, Any]]:
-        """Yield a snapshot, then what is added, until the answer has ended.
+        """Yield a snapshot, then what is added, until the answer has ended; its end is not yielded.
 
         Another snapshot comes where something other than an addition happened.
         """
@@ -134,6 +134,8 @@ class LiveAnswer:
             seen = (0, 0)
             while True:
                 waker.clear()
+                if self.is_done:
+                    return
                 if epoch != self._epoch:
                     epoch = self._epoch
                     yield self.snapshot()
@@ -145,11 +147,8 @@ class LiveAnswer:
                         "text": "".join(self._text[seen[1] :]),
                     }
                 seen = (len(self._reasoning), len(self._text))
-                if self.is_done and epoch == self._epoch:
-                    return
                 await waker.wait()
-                if not self.is_done:
-                    await asyncio.sleep(FRAME_S)
+                await asyncio.sleep(FRAME_S)
         finally:
             self._wakers.discard(waker)
 

@@ -16,6 +16,7 @@ from dslocal import __version__, chat
 from dslocal.chat.storage import StoredConversation
 from dslocal.errors import NotFoundError
 from dslocal.server.access import AccessPolicy, Receive, Scope, Send
+from dslocal.server.middleware import Log
 from dslocal.server.models.model_set import ModelSet
 from dslocal.server.sse import STREAM_HEADERS, EventStream, until_disconnect
 from dslocal.server.wire.encoding import DONE, KEEP_ALIVE, sse_event
@@ -25,7 +26,7 @@ from dslocal.server.wire.request_parsing import parse_request
 from .answers import Answers
 from .assets import FOLDER, PAGE, SECURITY_HEADERS, asset_response
 from .conversation_json import message_json, statistics_json, summary_json
-from .guard import require_own_page
+from .guard import require_own_page, require_own_user
 from .live_answer import LiveAnswer
 from .model_json import machine_json, model_json
 from .requests import AnswerRequest
@@ -46,26 +47,39 @@ class PageRoutes:
         models: The models that answer.
         answers: The answers on their way.
         access: Reads request bodies within their limits.
+        prompt_log: Writes what was sent to the log; None where that is not wanted.
     """
 
     models: ModelSet
     answers: Answers
     access: AccessPolicy
+    prompt_log: Log | None = None
 
     def routes(self) -> list[Route]:
         """Return all routes but the page's own address."""
         return [
             Route(FOLDER + "/{path:path}", self.asset),
-            _route(STATE, self.state),
-            _route(CONVERSATIONS, self.list_all),
-            _route(CONVERSATIONS, self.begin, "POST"),
-            _route(ONE, self.show),
-            _route(ONE, self.delete, "DELETE"),
-            _route(ONE + "/answers", self.answer, "POST"),
-            _route(ONE + "/answer", self.follow),
-            _route(ONE + "/answer/stop", self.stop, "POST"),
-            _route(ONE + "/answer/end-reasoning", self.end_reasoning, "POST"),
+            self._route(STATE, self.state),
+            self._route(CONVERSATIONS, self.list_all),
+            self._route(CONVERSATIONS, self.begin, "POST"),
+            self._route(ONE, self.show),
+            self._route(ONE, self.delete, "DELETE"),
+            self._route(ONE + "/answers", self.answer, "POST"),
+            self._route(ONE + "/answer", self.follow),
+            self._route(ONE + "/answer/stop", self.stop, "POST"),
+            self._route(ONE + "/answer/end-reasoning", self.end_reasoning, "POST"),
         ]
+
+    def _route(self, path: str, endpoint: Endpoint, method: str = "GET") -> Route:
+        """Return a route for this page alone, and the user whose conversations it shows."""
+
+        async def guarded(request: Request) -> Any:
+            require_own_page(request.scope)
+            if self.access.api_key is None:
+                require_own_user(request.scope)
+            return await endpoint(request)
+
+        return Route(path, guarded, methods=[method])
 
     def page(self, request: Request) -> Response:
         """Return the page itself."""
@@ -137,7 +151,8 @@ class PageRoutes:
         """Delete a conversation."""
         stored = await self._stored(request)
         self.answers.forget(stored.id)
-        await self.answers.in_thread(stored.remove)
+        if stored.file.is_file():
+            await self.answers.in_thread(stored.remove)
         return _private({"deleted": stored.id})
 
     async def answer(self, request: Request) -> Response:
@@ -164,14 +179,24 @@ class PageRoutes:
         return _private({"ended": request.path_params["id"]})
 
     async def _sent(self, request: Request) -> AnswerRequest:
-        return parse_request(AnswerRequest, await self.access.read_body(request.receive)).sent
+        body = await self.access.read_body(request.receive)
+        if self.prompt_log:
+            self.prompt_log(f"asked: {body.decode('utf-8', 'replace')}")
+        return parse_request(AnswerRequest, body).sent
 
     async def _stored(self, request: Request) -> StoredConversation:
-        """Return the conversation of the path. Raises ApiError 404."""
+        """Return the conversation of the path, which need not be on disk if its question failed.
+
+        Raises:
+            ApiError: 404.
+        """
         wanted = request.path_params["id"]
         try:
             return await self.answers.in_thread(lambda: chat.load_by_id(wanted))
         except NotFoundError as e:
+            live = self.answers.find(wanted)
+            if live is not None:
+                return live.stored
             raise ApiError(404, str(e), code="conversation_not_found") from None
 
 
@@ -211,13 +236,3 @@ def _begun(live: LiveAnswer) -> Response:
 
 def _private(body: dict[str, Any]) -> Response:
     return JSONResponse(body, headers=PRIVATE_HEADERS)
-
-
-def _route(path: str, endpoint: Endpoint, method: str = "GET") -> Route:
-    """Return a route for this page alone."""
-
-    async def guarded(request: Request) -> Any:
-        require_own_page(request.scope)
-        return await endpoint(request)
-
-    return Route(path, guarded, methods=[method])

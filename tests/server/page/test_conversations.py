@@ -176,9 +176,13 @@ def test_what_cannot_be_asked(page: PageClient, turn: dict[str, Any], status: in
 def test_settings_that_are_refused(
     page: PageClient, more: dict[str, Any], code: str | None, words: str
 ) -> None:
-    _, end = page.ask(PERU, **more)
+    id, end = page.ask(PERU, **more)
     assert end["error"]["code"] == code
     assert words in end["error"]["message"]
+    shown = page.show(id)
+    assert (shown["messages"], shown["answer"]["question"]["text"]) == ([], PERU)
+    assert page.send(id, text=PERU, settings=GREEDY).status_code == 202
+    assert "Lima" in page.end(id)["text"]
 
 
 def test_a_question_too_long_for_the_context_is_kept(page: PageClient) -> None:

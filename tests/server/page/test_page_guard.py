@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.server.serving import Serving, serving
 
+from dslocal.server.page.peer_user import find_uid
+
 KEY = "correct-horse-battery"
+NOBODY = 65534
 HTML = {"accept": "text/html"}
 PATHS = (
     ("GET", "/dslocal/state"),
@@ -90,6 +96,49 @@ def test_the_own_page_is_answered(served: Serving) -> None:
     answer = served.http.get("/dslocal/conversations", headers=own)
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+def test_another_user_of_this_machine_is_refused(served: Serving, guarded: Serving) -> None:
+    def status(server: Serving, *options: str) -> str:
+        url = f"http://127.0.0.1:{server.port}/dslocal/conversations"
+        command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *options, url]
+        return subprocess.run(
+            command, user=NOBODY, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert status(served) == "403"
+    assert status(guarded, "-H", f"Authorization: Bearer {KEY}") == "200"
+    assert served.http.get("/dslocal/conversations").status_code == 200
+
+
+TABLE = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:2CAB 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 1 1 0
+   1: 0100007F:D431 0100007F:2CAB 01 00000000:00000000 00:00000000 00000000  1001        0 2 1 0
+   2: 0100007F:2CAB 0100007F:D431 01 00000000:00000000 00:00000000 00000000  1000        0 3 1 0
+"""
+TABLE_6 = """\
+   0: 00000000000000000000000001000000:D432 00000000000000000000000001000000:2CAB 01 0:0 0:0 0 1002
+   1: 0000000000000000FFFF00000100007F:D433 0000000000000000FFFF00000100007F:2CAB 01 0:0 0:0 0 1003
+"""
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="the tables were printed so")
+@pytest.mark.parametrize(
+    ("table", "host", "port", "uid"),
+    [
+        (TABLE, "127.0.0.1", 0xD431, 1001),
+        (TABLE, "127.0.0.1", 0xD430, None),
+        (TABLE, "127.0.0.2", 0xD431, None),
+        (TABLE, "nonsense", 0xD431, None),
+        (TABLE_6, "::1", 0xD432, 1002),
+        (TABLE_6, "127.0.0.1", 0xD433, 1003),
+        ("", "127.0.0.1", 0xD431, None),
+    ],
+)
+def test_the_table_of_connections(table: str, host: str, port: int, uid: int | None) -> None:
+    assert find_uid(table.splitlines(), (host, port), (host, 0x2CAB)) == uid
 
 
 @pytest.mark.parametrize(("method", "path"), [("PUT", "/dslocal/state"), ("POST", "/page/x.js")])

@@ -97,6 +97,7 @@ class Page {
     if (id && id === this.conversation.id) return;
     this.forgetChoices();
     this.hideBanner();
+    this.sidebar.setOpen(false);
     if (!id) {
       this.conversation.close();
       this.composer.openFor("");
@@ -128,7 +129,6 @@ class Page {
   /** @returns {object} What goes with a question besides its text. */
   choices() {
     const { instructions } = this;
-    this.instructions = null;
     return {
       ...(this.model() ? { model: this.model()?.name } : {}),
       ...(this.thinking === null ? {} : { thinking: this.thinking }),
@@ -167,7 +167,7 @@ class Page {
       void this.sidebar.refresh();
     }
     this.wasBusy = conversation.isBusy;
-    const title = conversation.stored?.title;
+    const { title } = conversation;
     document.title = title ? `${title} · dslocal` : "dslocal";
     byId("conversation-title").textContent = title || "New conversation";
     this.drawModel();
@@ -236,7 +236,9 @@ class Page {
   /** @param {KeyboardEvent} event */
   handleKey(event) {
     if (document.querySelector("dialog[open]")) return;
-    if (event.key === "Escape" && this.conversation.isBusy) {
+    if (event.key === "Escape" && this.sidebar.isOpen) {
+      this.sidebar.setOpen(false);
+    } else if (event.key === "Escape" && this.conversation.isBusy) {
       void this.conversation.stop();
     } else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
       event.preventDefault();

@@ -70,7 +70,7 @@ export class Composer {
     this.field.value = sessionStorage.getItem(DRAFT + id) ?? "";
     this.files = [];
     this.showFiles();
-    this.noteInput();
+    this.fit();
   }
 
   /** @param {boolean} isBusy Whether an answer is on its way. */
@@ -79,7 +79,7 @@ export class Composer {
     this.form.classList.toggle("is-busy", isBusy);
     this.sendButton.setAttribute("aria-label", isBusy ? "Stop" : "Send");
     this.sendButton.title = isBusy ? "Stop" : "Send";
-    this.noteInput();
+    this.fit();
   }
 
   /** @param {string} text */
@@ -105,14 +105,20 @@ export class Composer {
       this.files = files;
       this.showFiles();
     }
-    this.noteInput();
+    this.fit();
   }
 
+  /** Keep what was typed, until it is sent or the tab is closed. */
   noteInput() {
+    if (this.field.value.trim()) sessionStorage.setItem(DRAFT + this.conversation, this.field.value);
+    else sessionStorage.removeItem(DRAFT + this.conversation);
+    this.fit();
+  }
+
+  /** Bring the button and the field's height to what is in the field. */
+  fit() {
     const isEmpty = !this.field.value.trim();
     this.sendButton.setAttribute("aria-disabled", String(isEmpty && !this.isBusy));
-    if (isEmpty) sessionStorage.removeItem(DRAFT + this.conversation);
-    else sessionStorage.setItem(DRAFT + this.conversation, this.field.value);
     if (!CSS.supports("field-sizing", "content")) {
       this.field.style.blockSize = "auto";
       this.field.style.blockSize = `${this.field.scrollHeight}px`;

@@ -37,6 +37,7 @@ export class OpenConversation {
     this.answer = null;
     this.following = new AbortController();
     this.isSending = false;
+    this.opening = "";
     this.drawing = 0;
     this.reasoningSince = 0;
     /** @type {object | null} What was sent last, to send it again after an error. */
@@ -49,9 +50,15 @@ export class OpenConversation {
     return this.isSending || (this.answer !== null && this.answer.type !== "end");
   }
 
+  /** @returns {string} What it is called: its first question. */
+  get title() {
+    return this.stored?.title ?? this.answer?.question?.text ?? "";
+  }
+
   /** Begin a new one. */
   close() {
     this.following.abort();
+    this.opening = "";
     this.id = "";
     this.stored = null;
     this.messages = [];
@@ -67,7 +74,9 @@ export class OpenConversation {
    */
   async open(id) {
     this.following.abort();
+    this.opening = id;
     const stored = await request("GET", `conversations/${id}`);
+    if (this.opening !== id) return; // another one was opened meanwhile
     this.id = id;
     this.lastSent = null;
     this.show(stored);
@@ -228,10 +237,19 @@ export class OpenConversation {
    */
   finish(stored) {
     const { log } = this.around;
-    const last = stored.messages[stored.messages.length - 1];
-    const isSame = log.live && last?.role === "assistant" && stored.answer?.type === "end";
-    if (isSame && !stored.answer?.error) announce("The answer has ended.");
-    this.show(stored);
+    const { answer, messages } = stored;
+    const length = answer ? answer.first_message + (answer.question ? 2 : 1) : -1;
+    const hasEnded = answer?.type === "end" && !answer.error && messages.length === length;
+    if (answer && hasEnded && log.live) {
+      this.take(answer);
+      this.stored = stored;
+      this.messages = messages;
+      log.endLive(messages, answer);
+      announce("The answer has ended.");
+      this.around.onChange(this);
+    } else {
+      this.show(stored);
+    }
     log.follow();
   }
 

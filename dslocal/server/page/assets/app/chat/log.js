@@ -66,26 +66,16 @@ export class Log {
    */
   show(messages, ended) {
     this.live = null;
-    this.root.replaceChildren();
-    const lastAnswer = messages.findLastIndex((message) => message.role === "assistant");
-    messages.forEach((message, place) => {
-      if (message.role === "user") this.addTurn(message, place, true);
-      else if (message.role === "assistant") {
-        const isLast = place === lastAnswer && place === messages.length - 1;
-        const view = this.addAnswer();
-        view.showWhole(
-          message,
-          isLast ? ended?.figures ?? null : null,
-          isLast && ended ? liveNotices(ended) : [],
-          isLast ? this.actions : null,
-        );
-      }
-    });
-    this.markLast();
-    if (ended?.error) this.showFailure(ended.error.message);
-    else if (messages.length && messages[messages.length - 1].role === "user") {
+    this.draw(messages, ended, false);
+    const last = messages[messages.length - 1];
+    if (ended?.error) {
+      const isNew = ended.question && messages.length === ended.first_message;
+      if (isNew && ended.question) this.addTurn(ended.question, messages.length, false);
+      this.showFailure(ended.error.message);
+    } else if (last?.role === "user") {
       this.showFailure("This question has no answer yet.");
     }
+    this.markLast();
   }
 
   /**
@@ -95,13 +85,44 @@ export class Log {
    * @param {Snapshot} answer
    */
   showLive(messages, answer) {
-    this.show(messages, null);
-    this.root.querySelectorAll(".failure").forEach((/** @type {Element} */ old) => old.remove());
-    this.root.querySelectorAll(".answer .actions").forEach((/** @type {Element} */ old) => old.replaceChildren());
+    this.draw(messages, null, true);
     if (answer.question) this.addTurn(answer.question, answer.first_message, false);
     this.live = this.addAnswer();
-    this.markLast();
     this.live.showLive(answer);
+    this.markLast();
+  }
+
+  /**
+   * Show the answer that was on its way as it has ended; what the user opened stays open.
+   *
+   * @param {Message[]} messages
+   * @param {Snapshot} ended
+   */
+  endLive(messages, ended) {
+    const [question, answer] = messages.slice(-2);
+    const turn = this.root.lastElementChild;
+    if (ended.question) {
+      turn?.querySelector(".question")?.replaceWith(this.question(question, messages.length - 2));
+    }
+    this.live?.showWhole(answer, ended.figures ?? null, liveNotices(ended), this.actions);
+    this.live = null;
+  }
+
+  /**
+   * @param {Message[]} messages
+   * @param {Snapshot | null} ended
+   * @param {boolean} hasMore Whether another answer follows: only the last one can be asked again.
+   */
+  draw(messages, ended, hasMore) {
+    this.root.replaceChildren();
+    messages.forEach((message, place) => {
+      if (message.role === "user") this.addTurn(message, place, true);
+      if (message.role !== "assistant") return;
+      const isLast = !hasMore && place === messages.length - 1;
+      const figures = isLast ? (ended?.figures ?? null) : null;
+      const notices = isLast && ended ? liveNotices(ended) : [];
+      this.addAnswer().showWhole(message, figures, notices, isLast ? this.actions : null);
+    });
   }
 
   /**
@@ -143,8 +164,17 @@ export class Log {
    * @param {boolean} canEdit
    */
   addTurn(message, place, canEdit) {
-    const onEdit = canEdit ? (/** @type {string} */ text) => this.actions.edit(place, text) : null;
-    this.root.append(element("section", { class: "turn" }, questionView(message, onEdit)));
+    const question = canEdit ? this.question(message, place) : questionView(message, null);
+    this.root.append(element("section", { class: "turn" }, question));
+  }
+
+  /**
+   * @param {Message} message
+   * @param {number} place
+   * @returns {HTMLElement} A question that can be edited.
+   */
+  question(message, place) {
+    return questionView(message, (text) => this.actions.edit(place, text));
   }
 
   /** @returns {AnswerView} */

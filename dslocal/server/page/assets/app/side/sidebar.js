@@ -33,9 +33,11 @@ export class Sidebar {
     this.opener.addEventListener("click", () => this.setOpen(true));
     byId("side-close").addEventListener("click", () => this.setOpen(false));
     this.scrim.addEventListener("click", () => this.setOpen(false));
-    this.root.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-      if (event.key === "Escape") this.setOpen(false);
-    });
+  }
+
+  /** @returns {boolean} Whether it has slid in. */
+  get isOpen() {
+    return this.root.classList.contains("is-open");
   }
 
   /** Ask the server for the list anew. */
@@ -59,7 +61,7 @@ export class Sidebar {
 
   /** @param {boolean} isOpen */
   setOpen(isOpen) {
-    if (isOpen === this.root.classList.contains("is-open")) return;
+    if (isOpen === this.isOpen) return;
     this.root.classList.toggle("is-open", isOpen);
     this.scrim.hidden = !isOpen;
     this.opener.setAttribute("aria-expanded", String(isOpen));
@@ -86,6 +88,7 @@ export class Sidebar {
       }
       rows.append(this.row(summary));
     }
+    this.list.querySelector(".current")?.scrollIntoView({ block: "nearest" });
   }
 
   /**

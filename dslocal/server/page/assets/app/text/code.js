@@ -1,8 +1,7 @@
 /** Blocks of code: their language, a button that copies them, and colours. */
 
-import hljs from "../../vendor/highlight/highlight.min.js";
-import DOMPurify from "../../vendor/dompurify/purify.es.mjs";
 import { copyFrom, element, icon } from "../dom.js";
+import { DOMPurify, hljs } from "./libraries.js";
 
 const MAX_HIGHLIGHTED = 60_000; // characters
 const SPANS = { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], RETURN_DOM_FRAGMENT: true };

@@ -6,8 +6,7 @@
  * first, formulas and code are drawn afterwards.
  */
 
-import MarkdownIt from "../../vendor/markdown-it/markdown-it.esm.min.mjs";
-import DOMPurify from "../../vendor/dompurify/purify.es.mjs";
+import { DOMPurify, MarkdownIt } from "./libraries.js";
 import { finishCode } from "./code.js";
 import { addTexRules, drawTex } from "./tex.js";
 
@@ -44,7 +43,7 @@ for (const cell of ["th_open", "td_open"]) {
   };
 }
 
-DOMPurify.addHook("afterSanitizeAttributes", (node) => {
+DOMPurify.addHook("afterSanitizeAttributes", (/** @type {Node} */ node) => {
   if (!(node instanceof Element)) return;
   const classes = [...node.classList].filter((name) => CLASSES.test(name) || isHighlighting(name));
   if (classes.length) node.setAttribute("class", classes.join(" "));

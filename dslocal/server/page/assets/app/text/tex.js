@@ -6,9 +6,16 @@
  * classes or styles of the model's own, sizes and expansions bounded.
  */
 
-import "../../vendor/katex/katex.min.js";
+import { katex } from "./libraries.js";
 
-const OPTIONS = { throwOnError: true, trust: false, strict: "ignore", maxSize: 20, maxExpand: 500 };
+const OPTIONS = {
+  throwOnError: true,
+  errorColor: "inherit", // of commands that need trust, which are shown by name
+  trust: false,
+  strict: "ignore",
+  maxSize: 8, // em
+  maxExpand: 500,
+};
 const MAX_LENGTH = 20_000; // characters of a formula
 const ENVIRONMENTS = /^\\begin\{((?:equation|align|gather|multline|alignat|CD|[bpvBV]?matrix|cases|array|aligned|split)\*?)\}/;
 // KaTeX writes these into a style attribute of their MathML, which the page's policy refuses.
@@ -44,7 +51,7 @@ export function drawTex(root) {
     if (place.firstElementChild || !source) continue; // drawn already
     try {
       if (source.length > MAX_LENGTH) throw new RangeError("too long");
-      /** @type {any} */ (globalThis).katex.render(source, place, {
+      katex.render(source, place, {
         ...OPTIONS,
         displayMode: place.classList.contains("tex-block"),
         output: WITHOUT_MATHML.test(source) ? "html" : "htmlAndMathml",
