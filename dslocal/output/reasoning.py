@@ -256,13 +256,18 @@ def make_parser(
     dsml = _make_dsml_parser(family, vocabulary)
     calls = _make_call_parser(family, vocabulary)
     fills_gap = family.fim is not None and family.fim.end in prompt
+    partial_call = _partial_call_events(prompt, calls, vocabulary) if calls else None
     if family.format.think is None or fills_gap:
-        return ReasoningParser(None, calls=calls, verbatim=fills_gap or family.is_base)
+        return ReasoningParser(
+            None,
+            calls=calls,
+            verbatim=fills_gap or family.is_base,
+            partial_call=partial_call,
+        )
     opening, closing = family.format.think
     last, text = _end_of_prompt(prompt)
     inside = last == opening
     mid_part = bool(text.strip())
-    partial_call = _partial_call_events(prompt, calls, vocabulary) if calls else None
     return ReasoningParser(
         (_tag(opening, vocabulary), _tag(closing, vocabulary)),
         inside=inside,

@@ -262,3 +262,14 @@ def test_a_model_stuck_on_newlines_costs_no_more_with_every_one() -> None:
         "".join(part.text for part in parts if isinstance(part, ToolCallArguments))
         == "{" + "\n" * 20_000 + "}"
     )
+
+
+@pytest.mark.parametrize("name", USERS)
+def test_a_call_that_the_prompt_begins_is_a_call(name: str) -> None:
+    family = USERS[name]
+    form = family.format.tools
+    assert isinstance(form, ToolFormat)
+    prompt = [*family.render([Message("user", "a")], tools=[Tool("f", "", {})]), *form.begin("f")]
+    parser = make_parser(family, prompt, Vocabulary())
+    parts = [*parser.feed(WORD, '{"a": 1}'), *parser.finish()]
+    assert parts == [ToolCallStarted(0, "f"), ToolCallArguments(0, '{"a": 1}')]
