@@ -10,8 +10,8 @@ memory cgroup; what the page cache holds of the file is dropped before each run.
 take turns; medians. Tokens are random, and the routers' biases are set so that all experts are
 chosen equally often, or the n-th most frequent 1/n as often (Zipf). ``forecast`` compares with
 ``dslocal fit``'s middle in 2, 3, 4 and 6 GiB, ``equal`` 200 greedy tokens and 200 with a seed.
-Needs
-root. ``--tokens``, ``--repeat`` and ``--guess on|off`` change what is run.
+Needs root. ``--tokens``, ``--repeat`` and ``--guess on|off`` change what is run. ``--gpu`` keeps all
+but the experts on a GPU, whose libraries ``LLAMA_CPP_LIB_PATH`` names.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -42,6 +43,7 @@ PREFILL_TOKENS = 1024
 CONTEXT = 2048
 SIZES = (2, 3, 4, 6)  # GiB of the cgroups of ``forecast``
 SHAPING_TOKENS = 256
+ALL_LAYERS = 1000
 SHAPING_STEPS = 600
 
 
@@ -140,13 +142,15 @@ def _balanced(scores: Any, router: str, layer: int) -> tuple[Any, Any]:
     return bias, frequencies
 
 
-def child(path: Path, way: str, task: str, tokens: int, guess: str) -> None:
+def child(path: Path, way: str, task: str, tokens: int, guess: str, gpu: bool) -> None:
     """Run one measurement in this process, and print it as JSON."""
     from dslocal.engine import LlamaContext, LlamaModel
     from dslocal.engine.measuring.benchmark import measure_prefill
     from dslocal.plan.load_config import LoadConfig
 
     config = LoadConfig(CONTEXT, stream_experts=way == "stream")
+    if gpu:
+        config = replace(config, n_gpu_layers=ALL_LAYERS, cpu_moe_layers=ALL_LAYERS)
     found: dict[str, Any] = {}
     with LlamaModel(path, config) as loaded, LlamaContext(loaded, config) as context:
         if context.streamer:
@@ -206,7 +210,9 @@ def compare(path: Path, task: str, options: argparse.Namespace) -> None:
     for _ in range(options.repeat):
         for way, found in runs.items():
             tokens = options.tokens if way == "stream" else max(4, options.tokens // 3)
-            found.append(measured(path, options.gib, way, task, str(tokens), options.guess))
+            asked = [way, task, str(tokens), options.guess]
+            asked += ["--gpu"] if options.gpu else []
+            found.append(measured(path, options.gib, *asked))
             print(f"load {os.getloadavg()[0]:.1f}", way, found[-1], flush=True)
     speeds = {way: median(one["tokens_per_s"] for one in found) for way, found in runs.items()}
     print(
@@ -304,11 +310,12 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=40)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--guess", choices=("auto", "on", "off"), default="auto")
+    parser.add_argument("--gpu", action="store_true", help="all but the experts on a GPU")
     options = parser.parse_args()
     path = model(options.folder)
     if options.task == "child":
         way, task, tokens, guess = options.child
-        child(path, way, task, int(tokens), guess)
+        child(path, way, task, int(tokens), guess, options.gpu)
     elif options.task == "expected":
         expected(path)
     elif options.task == "equal":
