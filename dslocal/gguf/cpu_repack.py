@@ -4,13 +4,18 @@ llama.cpp tries a weight with each of the CPU's extra buffer types (CPU_REPACK, 
 takes the first whose device supports the product (llama.cpp, src/llama-model-loader.cpp,
 ``weight_buft_supported``). The same question is asked here with small tensors: what is supported
 depends on the type, the number of rows, and whether experts are stacked.
+
+Nothing is rearranged on a CPU with AMX. llama.cpp uses its AMX kernels there or no extra buffer
+type at all, and they end the process: MLA's ``attn_k_b`` is taken, but its product with a permuted
+tensor is not supported (ggml-backend.cpp, ``GGML_ASSERT(*cur_backend_id != -1)``), and in a virtual
+machine on a Xeon each product of a dense model was a general protection fault, in llama-bench too.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from .libraries import symbol
@@ -21,6 +26,7 @@ _COLUMNS = 256  # a multiple of every type's block
 _CPU = 0  # enum ggml_backend_dev_type
 _MEMORY = 1 << 16  # bytes, for a handful of tensors without their data
 _HANDLE = ctypes.c_void_p
+_AMX = b"AMX"  # the name of a buffer type
 
 
 class RepackedType(NamedTuple):
@@ -31,14 +37,12 @@ class RepackedType(NamedTuple):
         rows: what the number of a matrix's rows must be a multiple of.
         experts: whether stacks of experts are rearranged as well.
         growth: bytes of the copy for each byte of the file.
-        stacks: whether stacks that are not experts are rearranged as well, as AMX does.
     """
 
     type: GgmlType
     rows: int
     experts: bool
     growth: float = 1.0
-    stacks: bool = False
 
 
 class _InitParams(ctypes.Structure):
@@ -53,16 +57,24 @@ class _InitParams(ctypes.Structure):
 
 @functools.cache
 def repacked_types() -> tuple[RepackedType, ...]:
-    """Return the types that llama.cpp rearranges for this CPU.
+    """Return the types that llama.cpp rearranges for this CPU; none on one with AMX.
 
     Raises:
         EngineMissingError: llama-cpp-python is absent or does not fit.
     """
     device = symbol("ggml_backend_dev_by_type", _HANDLE, ctypes.c_int)(_CPU)
     buffer_types = list(_extra_buffer_types(device)) if device else []
+    name = symbol("ggml_backend_buft_name", ctypes.c_char_p, _HANDLE)
+    if not is_rearranging_safe(name(buffer_type) or b"" for buffer_type in buffer_types):
+        return ()
     quantized = [kind for kind in GgmlType if kind.block > 1]
     found = (_probe(device, buffer_types, kind) for kind in quantized)
     return tuple(one for one in found if one)
+
+
+def is_rearranging_safe(buffer_types: Iterable[bytes]) -> bool:
+    """Return whether llama.cpp may use the CPU's extra buffer types, given their names."""
+    return _AMX not in buffer_types
 
 
 def _extra_buffer_types(device: int) -> Iterator[int]:
@@ -88,8 +100,7 @@ def _probe(device: int, buffer_types: list[int], kind: GgmlType) -> RepackedType
             growth = _growth(device, buffer_type, kind, rows, experts=False)
             if growth:
                 experts = bool(_growth(device, buffer_type, kind, rows, experts=True))
-                stacks = _takes_stacks(device, buffer_type, kind)
-                return RepackedType(kind, rows, experts, growth, stacks)
+                return RepackedType(kind, rows, experts, growth)
     return None
 
 
@@ -119,28 +130,6 @@ def _growth(
     finally:
         if buffer:
             release_buffer(buffer)
-        release(products)
-        release(weights)
-
-
-def _takes_stacks(device: int, buffer_type: int, kind: GgmlType) -> bool:
-    """Return whether a stack that each token is multiplied with is taken into a buffer type."""
-    create = symbol("ggml_init", _HANDLE, _InitParams)
-    allocate = symbol("ggml_backend_alloc_ctx_tensors_from_buft", _HANDLE, _HANDLE, _HANDLE)
-    supports = symbol("ggml_backend_dev_supports_op", ctypes.c_bool, _HANDLE, _HANDLE)
-    multiply = symbol("ggml_mul_mat", _HANDLE, _HANDLE, _HANDLE, _HANDLE)
-    release = symbol("ggml_free", None, _HANDLE)
-    weights = create(_InitParams(_MEMORY, None, True))
-    products = create(_InitParams(_MEMORY, None, True))
-    buffer = None
-    try:
-        weight = _tensor(weights, kind, _COLUMNS, ROW_MULTIPLES[-1], 2)
-        buffer = allocate(weights, buffer_type)
-        one = _tensor(products, GgmlType.F32, _COLUMNS, 1, 2)
-        return bool(buffer and supports(device, multiply(products, weight, one)))
-    finally:
-        if buffer:
-            symbol("ggml_backend_buffer_free", None, _HANDLE)(buffer)
         release(products)
         release(weights)
 

@@ -10,12 +10,7 @@ from dataclasses import dataclass, field, replace
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import footprint
-from dslocal.plan.memory.repack import (
-    MIN_SHARE,
-    repack_growth,
-    repack_would_abort,
-    repacked_share,
-)
+from dslocal.plan.memory.repack import MIN_SHARE, repack_growth, repacked_share
 
 from .load_config import DeviceShare, LoadConfig, MemoryUse
 
@@ -74,8 +69,6 @@ class Budget:
         more of it has to stay free than for a mapped file.
         """
         if config.n_gpu_layers or self.machine.gpus:
-            return None
-        if repack_would_abort(self.header, config, self.machine.repacked):
             return None
         if repacked_share(self.header, config, self.machine.repacked) < MIN_SHARE:
             return None

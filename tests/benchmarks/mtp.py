@@ -57,13 +57,11 @@ from dslocal.engine.speculation.mtp_draft import MtpDrafter
 from dslocal.engine.speculation.speculation import DraftMode, Speculation, enable_speculation
 from dslocal.gguf import libraries
 from dslocal.gguf.cpu_repack import repacked_types
-from dslocal.gguf.header import read_header
 from dslocal.plan.load_config import LoadConfig
-from dslocal.plan.memory.repack import repack_would_abort
 
 SEED = 20251122
 TOP_P = 0.95
-ON_CPU = LoadConfig(2048, n_outputs=4, mtp=True, repack=True)
+ON_CPU = LoadConfig(2048, n_outputs=4, mtp=True, repack=bool(repacked_types()))
 ON_GPU = replace(ON_CPU, repack=False, n_gpu_layers=1000)
 MIN_GAIN = {"Q8_0": 2.0, "Q4_K_M": 1.1}
 BOTH: tuple[DraftMode, ...] = ("off", "auto")
@@ -281,18 +279,9 @@ def converted(source: Path, target: Path, quant: str) -> Path:
     return target
 
 
-def runnable(load_config: LoadConfig, file: Path) -> LoadConfig:
-    """Return the config without repacked weights if llama.cpp would abort on those."""
-    if repack_would_abort(read_header(file), load_config, repacked_types()):
-        print("weights are not repacked, in both programs: llama.cpp aborts on MLA with AMX")
-        return replace(load_config, repack=False)
-    return load_config
-
-
 def measure_ballast(
     args: argparse.Namespace, load_config: LoadConfig, file: Path, quant: str
 ) -> None:
-    load_config = runnable(load_config, file)
     r = random.Random(SEED)
     drawn = [questions.question(r) for _ in range(args.questions)]
     with contextlib.ExitStack() as stack:
@@ -382,7 +371,6 @@ def measure_bare(args: argparse.Namespace, load_config: LoadConfig, file: Path) 
     """Prefill included: auto must not lose there either. Two runs without show what the machine's
     other work makes of one and the same.
     """
-    load_config = runnable(load_config, file)
     r = random.Random(SEED)
     drawn = [questions.question(r) for _ in range(args.questions)]
     with LlamaModel(file, load_config) as model:

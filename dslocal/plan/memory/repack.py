@@ -55,22 +55,6 @@ def repacked_share(
     return repacked / total if total else 0.0
 
 
-def repack_would_abort(
-    header: GgufHeader, load_config: LoadConfig, types: Iterable[RepackedType]
-) -> bool:
-    """Return whether llama.cpp would take a weight of MLA into a buffer that cannot multiply it.
-
-    AMX takes stacks of matrices, such as ``attn_k_b``, because it supports their product with a
-    contiguous tensor. MLA multiplies them with a permuted one, which AMX does not support, and
-    llama.cpp then aborts (ggml-backend.cpp, ``GGML_ASSERT(*cur_backend_id != -1)``).
-    """
-    stacked = {how.type for how in types if how.stacks}
-    return any(
-        not on_gpu and tensor.type in stacked and len(tensor.shape) > 2 and not _is_routed(tensor)
-        for tensor, on_gpu in placed_tensors(header, load_config)
-    )
-
-
 def repack_growth(
     header: GgufHeader, load_config: LoadConfig, types: Iterable[RepackedType]
 ) -> int:
