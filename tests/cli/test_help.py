@@ -22,6 +22,7 @@ from dslocal.cli.main import app
 from dslocal.terminal.chat.commands import COMMANDS
 
 ROOT: Any = get_command(app)
+ADDRESSES = {"/metrics", "/health"}  # of the server, not commands of a chat
 FOREIGN = {"jq", "git", "head", "NO_COLOR"}  # what is not dslocal's
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 
@@ -62,7 +63,8 @@ def unknown_in(line: str) -> list[str]:
     that stand alone.
     """
     found: list[str] = []
-    if (slash := re.match(r"/([a-z]+)\b", line)) and slash[1] not in COMMANDS:
+    slash = re.match(r"/([a-z]+)\b", line)
+    if slash and slash[1] not in COMMANDS and line not in ADDRESSES:
         found.append(line)
     for part in re.split(r"\s[|>]+\s", line):
         words = (
