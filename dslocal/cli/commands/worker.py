@@ -29,11 +29,17 @@ def worker(
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option("--port", help="To listen at; the port after it is taken too.")
+        int,
+        typer.Option("--port", metavar="N", help="To listen at; the port after it is taken too."),
     ] = DEFAULT_PORT,
     threads: Annotated[
         int | None,
-        typer.Option("--threads", help="CPU threads. [the cores of this machine]"),
+        typer.Option(
+            "--threads",
+            metavar="N",
+            help="CPU threads. [the cores of this machine]",
+            show_default=False,
+        ),
     ] = None,
     public: Annotated[
         bool, typer.Option("--public", help="Listen at an address that strangers may reach.")
