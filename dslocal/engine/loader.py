@@ -309,11 +309,15 @@ def _fits_without(header: GgufHeader, machine: Machine, overrides: Overrides) ->
         workers = ask_workers(parse_endpoints(",".join(overrides.rpc))) if overrides.rpc else ()
     except WorkerError:
         return "more than one machine is missing"
+    if not overrides.rpc:
+        overrides = replace(overrides, n_gpu_layers=None)  # which sends layers to workers
     planned = make_plan(header, replace(machine, workers=workers), overrides)
-    options = f"--rpc {','.join(overrides.rpc)}" if overrides.rpc else "no --rpc"
     if planned.verdict in ("no", "ssd"):
         return f"without it the model does not fit: {binary_size(planned.lacking)} are missing"
-    return f"{options} fits, with {planned.load_config.n_ctx:,} tokens of context"
+    where = f"--rpc {','.join(overrides.rpc)}" if overrides.rpc else "this machine alone"
+    return (
+        f"without it, {where} holds the model with {planned.load_config.n_ctx:,} tokens of context"
+    )
 
 
 def with_max_ram(machine: Machine, max_ram: int) -> Machine:

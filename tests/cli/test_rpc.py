@@ -86,7 +86,7 @@ def test_a_worker_of_another_llama_cpp_is_refused_by_name(with_library: Run) -> 
     line = done.stderr.decode().strip()
     assert done.returncode == 1
     assert line.startswith(f"dslocal: {worker.endpoint}: runs another llama.cpp")
-    assert "no --rpc fits" in line  # what fits now
+    assert "this machine alone holds the model" in line  # what fits now
 
 
 def test_the_protocol_of_another_version_is_refused(with_library: Run) -> None:
