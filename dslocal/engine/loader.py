@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 STATE = "memory"  # the name under which it is remembered which share of the memory a model gets
 RETRY_SHARE = 0.9  # of the memory that was counted on and was not there
+SMALLEST_LAYER = 16 << 20  # bytes: less is not what is missing where whole layers do not fit
 TIGHT_SHARE = 0.8  # of the available memory; a plan that takes more is checked with llama.cpp first
 DRAFT_MODES: dict[bool | None, DraftMode] = {None: "auto", True: "on", False: "off"}
 
@@ -313,7 +314,10 @@ def _fits_without(header: GgufHeader, machine: Machine, overrides: Overrides) ->
         overrides = replace(overrides, n_gpu_layers=None)  # which sends layers to workers
     planned = make_plan(header, replace(machine, workers=workers), overrides)
     if planned.verdict in ("no", "ssd"):
-        return f"without it the model does not fit: {binary_size(planned.lacking)} are missing"
+        missing = f"{binary_size(planned.lacking)} are missing"
+        if planned.lacking < SMALLEST_LAYER:
+            missing = "no way of dealing out whole layers fits"
+        return f"without it the model does not fit: {missing}"
     where = f"--rpc {','.join(overrides.rpc)}" if overrides.rpc else "this machine alone"
     return (
         f"without it, {where} holds the model with {planned.load_config.n_ctx:,} tokens of context"

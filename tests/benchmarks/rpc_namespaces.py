@@ -1,7 +1,7 @@
 """One model on three machines, which are network namespaces with a memory cgroup each: the same
 tokens as on one machine, memory against the plan, speed against the forecast, one machine killed.
 
-    python tests/benchmarks/rpc_namespaces.py [FOLDER] [--mib N] [--tokens N] [--parts memory,speed,kill]
+    python tests/benchmarks/rpc_namespaces.py [FOLDER] [--mib N] [--tokens N] [--parts memory,speed]
 
 The model is nano with ballast: 3 GB in Q8_0, which none of them holds alone. Latencies are round
 trips, by ``tc netem`` where the kernel has it; where it has not, by a relay in the client's
