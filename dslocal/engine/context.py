@@ -191,8 +191,10 @@ class LlamaContext:
 
     @property
     def destination(self) -> str:
-        """Return nothing: text stays in this process."""
-        return ""
+        """Return the workers that hold a part of the model; nothing where text stays here."""
+        return ", ".join(
+            dict.fromkeys(part.endpoint for part in self.load_config.split if part.endpoint)
+        )
 
     @property
     def overflow_hint(self) -> str:
