@@ -307,6 +307,7 @@ def servers(args: argparse.Namespace) -> Iterator[list[Server]]:
         "-tb",
         threads,
         "--no-webui",
+        "--no-repack",  # of Q8_0 only AMX would repack anything, and aborts on MLA
         "--jinja",
         "--chat-template-file",
         str(TEMPLATE),

