@@ -246,8 +246,19 @@ def test_an_answer_that_has_begun_is_continued(served: Serving) -> None:
                 ]
             },
         ),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": "a\n\n<system-reminder>\nb\n</system-reminder>",
+                    }
+                ]
+            },
+            {"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]},
+        ),
     ],
-    ids=["blocks", "a billing header", "turns of one role", "a document of text"],
+    ids=["blocks", "a billing header", "turns of one role", "a document of text", "late system"],
 )
 def test_what_is_the_same_prompt(
     served: Serving, one: dict[str, Any], other: dict[str, Any]

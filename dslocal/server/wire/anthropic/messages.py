@@ -1,7 +1,9 @@
 """The messages of a Messages request, as text.
 
 A message is a list of blocks. The results of tools come as blocks of a user's message, before what
-the user says; adjacent messages of one role are one turn.
+the user says; adjacent messages of one role are one turn. A system message within the conversation
+is a part of the user's turn: most families write system messages first, and what comes first must
+stay the same for the cache to hold what follows.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ PARAGRAPH = "\n\n"
 # Claude Code begins its system prompt with a block for Anthropic's accounts, which is another one
 # in every request: as a part of the prompt it would keep all that follows out of the cache.
 BILLING = "x-anthropic-billing-header:"
+# As Claude Code itself writes what the system says where it may not send a system message.
+REMINDER = "<system-reminder>\n{}\n</system-reminder>"
 
 
 def system_message(system: str | Sequence[ContentBlock] | None) -> Iterator[SentMessage]:
@@ -78,17 +82,18 @@ def _joined(one: SentMessage, other: SentMessage) -> SentMessage:
 
 
 def _messages(message: AnthropicMessage, where: str) -> Iterator[SentMessage]:
-    if isinstance(message.content, str):
+    if message.role == "system":
+        text = _nested_text(message.content, f"{where}.content")
+        yield SentMessage("user", REMINDER.format(text))
+    elif isinstance(message.content, str):
         yield SentMessage(message.role, message.content)
     elif message.role == "assistant":
         yield _answer(message.content, f"{where}.content")
     else:
-        yield from _question(message, message.content, f"{where}.content")
+        yield from _question(message.content, f"{where}.content")
 
 
-def _question(
-    message: AnthropicMessage, blocks: Sequence[ContentBlock], where: str
-) -> Iterator[SentMessage]:
+def _question(blocks: Sequence[ContentBlock], where: str) -> Iterator[SentMessage]:
     """Yield the results of tools, and what is said beside them."""
     texts: list[str] = []
     has_results = False
@@ -100,7 +105,7 @@ def _question(
         text = _nested_text(block.content, f"{where}.{place}.content")
         yield SentMessage("tool", text, call_id=block.tool_use_id or "")
     if texts or not has_results:
-        yield SentMessage(message.role, PARAGRAPH.join(texts))
+        yield SentMessage("user", PARAGRAPH.join(texts))
 
 
 def _answer(blocks: Sequence[ContentBlock], where: str) -> SentMessage:
