@@ -44,7 +44,7 @@ for (const colorScheme of ["light", "dark"]) {
       await page.waitForSelector(".reasoning.is-live:not([hidden])");
       await page.waitForTimeout(600);
       await look("live");
-      await page.click("#send");
+      await page.keyboard.press("Escape");
       await answered(page);
       await look("stopped");
       await closePage(opened);

@@ -215,7 +215,7 @@ export function liveNotices(answer) {
 function endNotices(message, figures) {
   const lines = [];
   if (figures?.loop) lines.push(`The model repeats itself: ${figures.loop}. A higher temperature helps.`);
-  if (figures?.no_answer) lines.push(`No answer: ${figures.no_answer}.`);
+  if (figures?.no_answer && !message.cut) lines.push(`No answer: ${figures.no_answer}.`);
   const reason = /** @type {Record<string, string>} */ (CUT_REASONS)[message.cut];
   if (reason) lines.push(`This answer was ${reason}.`);
   return lines;

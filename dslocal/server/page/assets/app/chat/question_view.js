@@ -5,6 +5,8 @@ import { copyFrom, element, iconButton } from "../dom.js";
 
 /** @typedef {import("../api.js").Message} Message */
 
+const LONG = 1500; // characters, from which on a question is scrolled
+
 /**
  * Return the element of a question.
  *
@@ -25,6 +27,12 @@ export function questionView(message, onEdit) {
  */
 function showQuestion(root, message, onEdit) {
   const bubble = element("div", { class: "bubble", text: message.text });
+  if (message.text.length > LONG) {
+    bubble.classList.add("is-long");
+    bubble.tabIndex = 0; // it is scrolled by keyboard, too
+    bubble.setAttribute("role", "region");
+    bubble.setAttribute("aria-label", "Text of the question");
+  }
   const actions = element("div", { class: "actions" });
   /** @type {HTMLButtonElement} */
   const copy = iconButton("copy", "Copy the question", () => copyFrom(copy, message.text));
