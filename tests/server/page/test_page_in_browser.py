@@ -24,9 +24,9 @@ FOLDER = Path(__file__).parents[1] / "page_browser"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 KEY = "correct-horse-battery"
 OTHER = "other"
-TIMEOUT_S = 280
+TIMEOUT_S = 840  # on a machine with other work
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
