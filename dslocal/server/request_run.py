@@ -204,6 +204,10 @@ class RequestRun:
                 # Release first: the client's next question must find its cache in an idle slot.
                 channel.call(lambda: self._release(context))
                 channel.send(Signal.FINISHED)
+            # After that the client does not wait. Whoever gets the slot next does, since its work
+            # is done by this thread too.
+            with suppress(Exception):  # what is not kept is evaluated again
+                self._keep_cold(context)
 
         self._running += 1
         if isinstance(context, Slot):
@@ -221,7 +225,6 @@ class RequestRun:
             while (choice := self._take_choice()) is not None:
                 self._raise_if_cancelled()
                 self._answer(assignment.context, choice, channel)
-            self._keep_cold(assignment.context)
         except BaseException as e:
             error = to_api_error(e)
             error.__cause__ = e

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from dslocal import prompts
 from dslocal.catalog import installed_models, resolve
 from dslocal.catalog.conversion_cache import cached_conversions
+from dslocal.catalog.inventory import CHECKPOINT
 from dslocal.cli import session_setup, user_settings
 from dslocal.cli.option_groups import EngineOptions, LoadOptions
 from dslocal.cli.session_setup import ModelFile
-from dslocal.errors import UsageError
+from dslocal.errors import DslocalError, UsageError
 from dslocal.gguf.header import fingerprint
 from dslocal.plan.load_config import DeviceShare
 from dslocal.plan.search import Overrides
@@ -64,12 +65,25 @@ class ServerAddress:
 
 
 def all_model_names() -> list[str]:
-    """Return the names of all models on this machine, the one used last first."""
-    names = [entry.full_name for entry in installed_models()]
-    names += [f"{made.name}:{made.quant}" for made in cached_conversions()]
-    first = resolve.last_used_model() or resolve.DEFAULT
-    others = [name for name in names if name.partition(":")[0] != first and name != first]
-    return [first, *dict.fromkeys(others)]
+    """Return the names of all models that are ready on this machine, the one used last first.
+
+    A file that has several names has one of them. A checkpoint that would have to be converted is
+    not among them, but for the one that ships.
+    """
+    names = [resolve.last_used_model() or resolve.DEFAULT]
+    seen: list[object] = [resolve.resolve_model(names[0])]
+    for entry in installed_models():
+        if not entry.missing and entry.quant != CHECKPOINT and entry.path not in seen:
+            names.append(entry.full_name)
+            seen.append(entry.path)
+    made = {f"{each.name}:{each.quant}": each.path for each in cached_conversions()}
+    for name in (*made, resolve.DEFAULT):
+        with suppress(DslocalError):  # of a checkpoint that is gone
+            same = [resolve.resolve_model(name), made.get(name)]  # a checkpoint and its conversion
+            if not any(each in seen for each in same):
+                names.append(name)
+            seen += [each for each in same if each is not None]
+    return names
 
 
 def find_models(
