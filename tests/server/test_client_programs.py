@@ -13,7 +13,7 @@ from support.server.agents import AGENTS, Agent, Programs, run_agent
 from support.server.client_scripts import run_script, scripts
 from support.server.serving import Serving, serving
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .serving import Serving
 
+TIMEOUT_S = 900  # schemathesis sends 650 requests
 CLIENTS = Path(__file__).parents[2] / "server" / "clients"
 
 
@@ -14,7 +15,7 @@ def run_script(script: Path, python: str, server: Serving) -> subprocess.Complet
     """Run one script against ``server``."""
     interpreter = "bash" if script.suffix == ".sh" else python
     command = [interpreter, str(script), f"http://127.0.0.1:{server.port}"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
 
 
 def scripts() -> list[Path]:
