@@ -32,6 +32,7 @@ class IgnoredFieldLog:
 
 def ignored_header(ignored: Sequence[IgnoredField]) -> Headers:
     """Return the header that names ``ignored``; none where there is nothing to name."""
-    names = dict.fromkeys(field.name for field in ignored)
-    shown = ", ".join(name for name in names if name.isascii() and name.isprintable())
-    return [(HEADER, shown[:MAX_HEADER].encode("ascii"))] if shown else []
+    names = dict.fromkeys(field.name.strip() for field in ignored)
+    named = [name for name in names if name and name.isascii() and name.isprintable()]
+    shown = ", ".join(named)[:MAX_HEADER].strip(" ")  # a header's value has no space at its ends
+    return [(HEADER, shown.encode("ascii"))] if shown else []

@@ -112,7 +112,8 @@ def test_the_log_says_once_why_a_field_is_ignored(served: Serving) -> None:
 
 
 def test_names_of_fields_reach_header_and_log_only_as_plain_text(served: Serving) -> None:
-    response = served.post(PATHS["chat"], {**CHAT, "a\r\nset-cookie: x": 1, "é" * 500: 1, "ok": 1})
+    odd = {"a\r\nset-cookie: x": 1, "é" * 500: 1, "": 1, " ": 1, " ok ": 1}
+    response = served.post(PATHS["chat"], {**CHAT, **odd})
     assert response.status_code == 200
     assert "set-cookie" not in response.headers
     assert response.headers[HEADER.decode()] == "ok"
