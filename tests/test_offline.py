@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 from support.cli.running import BINARY, Run, clean_environment, python
+from support.engines.fake_engine import FakeEngine, Tokens
 from support.hub.stream_trials import small_checkpoint
 from support.terminal.screen import READY, Screen
 from support.waiting import wait_until
+
+from dslocal.engine import LlamaModel
 
 # seen by every Python that starts with it on its path, from its first import on; it cannot be taken
 # off again
@@ -144,6 +147,40 @@ def test_what_is_here_needs_no_network(
     )
     assert done.returncode == (0), done.stderr
     assert log.read_text(encoding="utf-8") == ""
+
+
+@pytest.mark.parametrize("way", ["option", "variable", "config"])
+def test_an_engine_is_the_only_one_that_is_connected_to(
+    log: Path, run: Run, nano: Path, tmp_path: Path, way: str
+) -> None:
+    """The guard lets loopback through; what it would forbid, such as a proxy, is not even tried."""
+    (tmp_path / "cache").symlink_to(run.home / "cache")
+    proxies = {"HTTP_PROXY": f"http://{FAR}:1", "HTTPS_PROXY": f"http://{FAR}:1"}
+    with LlamaModel(nano, vocab_only=True) as vocabulary, FakeEngine(vocabulary) as engine:
+        engine.replies = [Tokens([vocabulary.special_id("</think>") or 0, 43, 1])]
+        options = ["--engine", engine.url] if way == "option" else []
+        variables = {"DSLOCAL_ENGINE": engine.url} if way == "variable" else {}
+        if way == "config":
+            (tmp_path / "config").mkdir()
+            (tmp_path / "config" / "config.toml").write_text(f'engine = "{engine.url}"\n')
+        done = subprocess.run(
+            [str(BINARY), "ask", *options, "capital of peru"],
+            env=Run(tmp_path).env(guarded(log, proxies | variables)),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert len(engine.generated) == 1
+    assert log.read_text(encoding="utf-8") == ""
+
+
+def test_another_host_is_the_only_one_that_is_looked_for(log: Path, run: Run) -> None:
+    done = run("ask", "--engine", f"http://{FAR}:8000", "hello", env=guarded(log))
+    assert done.returncode == 1
+    asked = log.read_text(encoding="utf-8").splitlines()
+    assert asked
+    assert {line.rpartition(" ")[2] for line in asked} == {FAR}
 
 
 def test_a_conversation_needs_no_network(log: Path, run: Run, tmp_path: Path) -> None:

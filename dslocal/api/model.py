@@ -186,7 +186,7 @@ def _load_served(url: str, options: ServedModelOptions, on_notice: Notice) -> Mo
     )
     stack = ExitStack()
     context = stack.enter_context(open_remote_context(found, options.n_ctx, on_notice))
-    name = found.engine.model
+    name = found.engine.title
     return Model(found.path, found.header, found.family, context, stack, on_notice, name)
 
 

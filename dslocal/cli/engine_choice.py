@@ -96,5 +96,5 @@ def engine_overrides(options: LoadOptions) -> Overrides:
     }
     given = [name for name, is_given in decided.items() if is_given]
     if given:
-        raise UsageError(f"{given[0]}: with an engine, that is its own affair", hint=ENGINE_HINT)
+        raise UsageError(f"{given[0]}: an engine decides that itself", hint=ENGINE_HINT)
     return Overrides(n_ctx=user_settings.engine_context(options.ctx))

@@ -55,7 +55,7 @@ class ModelFile:
     def name(self) -> str:
         """Return what it is called here: several files may have one name in their headers."""
         if self.engine is not None:
-            return self.engine.model
+            return self.engine.title
         return conversion_cache.display_name(self.path)
 
 

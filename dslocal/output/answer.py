@@ -321,9 +321,9 @@ def stream_answer(
 
 def _answer_grammar(turn: Turn, context: EngineContext) -> AnswerGrammar | None:
     """Return the grammar of an answer, if it has one."""
-    if turn.constraint is None:
-        return turn.grammar.copy() if turn.grammar else None
-    return context.grammar(turn.constraint.grammar, turn.constraint.made_from, turn.grammar)
+    if turn.constraint is not None:
+        return context.grammar(turn.constraint.grammar, turn.constraint.made_from, turn.grammar)
+    return turn.grammar.copy() if turn.grammar else None
 
 
 @dataclass

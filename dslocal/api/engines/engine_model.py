@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dslocal.errors import NotFoundError, UsageError
 from dslocal.files import read_limited
-from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.header import GgufHeader, read_header
 
 if TYPE_CHECKING:
     from dslocal.engine.remote import (
@@ -105,7 +105,6 @@ def find_engine_model(
     from dslocal.catalog import served_vocabulary
     from dslocal.catalog.pulled_family import pulled_family
     from dslocal.engine.remote import EngineConnection, find_engine
-    from dslocal.gguf.parts import read_parts
     from dslocal.prompts import recognise_family
 
     with EngineConnection(address) as connection:
@@ -116,7 +115,7 @@ def find_engine_model(
         path = served_vocabulary.vocabulary_at(tokenizer)
     else:
         path = served_vocabulary.find_vocabulary(engine.names, is_here=address.is_loopback)
-    header = read_parts(path)[1]
+    header = read_header(path)
     if _is_served_file(path, engine):
         known = family or pulled_family(path)
     else:

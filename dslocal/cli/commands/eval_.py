@@ -162,7 +162,7 @@ def _chosen_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
 def _model_name(file: ModelFile, model: str | None) -> str:
     """Return what the model is called: the name it was asked for by, or its file's."""
     if file.engine is not None:
-        return Path(file.engine.model).stem if file.engine.model.endswith(".gguf") else file.name
+        return file.name
     from dslocal.catalog import resolve
     from dslocal.cli.user_settings import named_model
 

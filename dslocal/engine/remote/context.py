@@ -95,20 +95,20 @@ class RemoteContext:
     def grammar(
         self, text: str, source: GrammarSource | None, compiled: Grammar | None = None
     ) -> AnswerGrammar:
-        """Return what holds one answer to a grammar: see :class:`.EngineContext`."""
+        """Return what holds one answer to a grammar: see :class:`.EngineContext`.
+
+        The engine does, if it knows what the grammar was made from. Otherwise it is held here, by
+        :class:`.RemoteGeneration`.
+        """
         from dslocal.engine.grammar.grammar import Grammar
 
-        protocol = self.protocol
-        if source is None or source.kind not in protocol.grammar_kinds:
-            what = "tool calls" if source is None else f"a {source.kind}"
-            raise UsageError(
-                f"{protocol.name} cannot hold an answer to {what} as dslocal does",
-                hint="without an engine it works",
-            )
-        if source.kind == "json_schema":
-            return ServerGrammar(source, None, protocol.name)
-        checked = compiled.copy() if compiled else Grammar(self.model, text)
-        return ServerGrammar(source, checked, protocol.name)
+        name = self.protocol.name
+        if source is not None and source.kind == "json_schema":
+            return ServerGrammar(source, None, name)
+        grammar = compiled.copy() if compiled else Grammar(self.model, text)
+        if source is None or source.kind not in self.protocol.grammar_kinds:
+            return grammar  # the answer is held to it here
+        return ServerGrammar(source, grammar, name)
 
     def clear(self) -> None:
         """Forget what is evaluated here; an engine's cache is its own affair."""

@@ -4,6 +4,10 @@ An engine cannot be told in the middle of an answer that a grammar begins now, o
 has to end. So an answer may take several requests: the next one has all tokens so far as its
 prompt, which the engine finds in its cache.
 
+A grammar that the engine does not know, such as that of a family's tool calls, is held here: a
+token that may not come is replaced by the likeliest one that may, and the next request continues
+there.
+
 A request is sent again as long as it brought nothing. Once a token of it came, it never is: what
 came is the answer so far.
 """
@@ -11,11 +15,12 @@ came is the answer so far.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from enum import Enum
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dslocal.engine.interface import AnswerSteering, GenerationRequest, GrammarSource
 from dslocal.errors import RemoteEngineError
@@ -23,7 +28,12 @@ from dslocal.types import FinishReason, Timings, TokenLogprobs
 
 from .failures import cut_error, nonsense_error
 from .grammar import ServerGrammar
-from .protocols.protocol import ContinuationRequest, TokenChunk, UnexpectedReplyError
+from .protocols.protocol import (
+    LEAST_LOGPROB,
+    ContinuationRequest,
+    TokenChunk,
+    UnexpectedReplyError,
+)
 from .retry import with_retries
 
 if TYPE_CHECKING:
@@ -33,11 +43,18 @@ BUFFERED_TOKENS = 32  # from so many on, an answer that comes all at once is no 
 BUFFERED_SHARE = 0.05  # of the time since the request, within which all of it came
 BUFFERED_RATE = 5000.0  # tokens/s that no engine makes for one answer
 BUFFERED_S = 1.0
+LIKELIEST = 20  # tokens among which one is looked for that a grammar allows; vLLM's limit
 MAX_REST = 4  # events after the last token that are read
 BUFFERED = (
     "the answer came all at once: something between here and the engine, such as a proxy, holds "
     "it back (nginx: proxy_buffering off)"
 )
+
+
+class _Here(Enum):
+    """Says that a grammar is held by this process, not by the engine."""
+
+    HERE = "here"
 
 
 class RemoteGeneration:
@@ -104,10 +121,13 @@ class RemoteGeneration:
 
     def _one_request(self) -> Generator[int, None, bool]:
         """Yield the tokens of one request, and return whether the answer ends with them."""
-        grammar = self._grammar_now()
-        chunks = self._chunks(grammar)
+        held = self._held_by()
+        chunks = self._chunks(held)
         for chunk in chunks:
             for place, token in enumerate(chunk.ids):
+                if self._is_refused(token):
+                    yield self._take(self._replacement(token, chunk, place), _entry(chunk, place))
+                    return self._is_full() and self._end(FinishReason.LENGTH)
                 if self._is_end(token):
                     if chunk.finish is None or chunk.cached is None:
                         _read_rest(chunks)
@@ -117,7 +137,7 @@ class RemoteGeneration:
                 yield self._take(token, _entry(chunk, place))
                 if self._is_full():
                     return self._end(FinishReason.LENGTH)
-                if self._next_forced() is not None or self._grammar_now() != grammar:
+                if self._next_forced() is not None or self._held_by() != held:
                     return False
             if chunk.finish is not None:
                 if chunk.cached is None:
@@ -141,8 +161,9 @@ class RemoteGeneration:
         if not self.ids:
             self._first_token_at = time.perf_counter()
         self.ids.append(token)
-        if self._request.sampling.logprobs is not None:
-            self.logprobs.append(entry or TokenLogprobs(token, 0.0, ()))
+        count = self._request.sampling.logprobs
+        if count is not None:
+            self.logprobs.append(_recorded(token, entry, count))
         if self.steering is not None:
             self.steering.accept(token)
         return token
@@ -171,28 +192,51 @@ class RemoteGeneration:
         steering.begin_text()
         return True
 
-    def _grammar_now(self) -> GrammarSource | None:
-        """Return the grammar that the next token must follow; None within the reasoning."""
+    def _held_by(self) -> GrammarSource | _Here | None:
+        """Return what holds the next token to the grammar; None within the reasoning."""
         steering = self.steering
-        if steering is None or not isinstance(steering.grammar, ServerGrammar):
+        if steering is None or steering.grammar is None:
             return None
         if steering.is_reasoning or steering.is_undecided:
             return None
-        return steering.grammar.source
+        if isinstance(steering.grammar, ServerGrammar):
+            return steering.grammar.source
+        return _Here.HERE
 
-    def _chunks(self, grammar: GrammarSource | None) -> Iterator[TokenChunk]:
+    def _is_refused(self, token: int) -> bool:
+        """Return whether a grammar that is held here does not allow ``token``."""
+        steering = self.steering
+        if steering is None or self._held_by() is not _Here.HERE:
+            return False
+        return not steering.allowed(_array([token]))[0]
+
+    def _replacement(self, token: int, chunk: TokenChunk, place: int) -> int:
+        """Return the likeliest token that the grammar allows in place of ``token``."""
+        entry = _entry(chunk, place)
+        likeliest = [id for id, _ in entry.top] if entry is not None else []
+        allowed = self.steering.allowed(_array(likeliest)) if self.steering else []
+        for id, is_allowed in zip(likeliest, allowed, strict=True):
+            if is_allowed:
+                return id
+        name = self._context.protocol.name
+        raise RemoteEngineError(
+            f"{name}: none of the {len(likeliest)} likeliest tokens fits the answer's grammar",
+            hint="another seed, or a grammar that the engine knows: a JSON Schema or GBNF",
+        )
+
+    def _chunks(self, held: GrammarSource | _Here | None) -> Iterator[TokenChunk]:
         """Yield what the engine sends; the request is tried again while nothing came."""
         address = self._context.engine.address
         return with_retries(
-            lambda: self._send(grammar),
+            lambda: self._send(held),
             lambda chunk: bool(chunk.ids),
             lambda: cut_error(address, len(self.ids)),
             self._context.abort,
         )
 
-    def _send(self, grammar: GrammarSource | None) -> Iterator[TokenChunk]:
+    def _send(self, held: GrammarSource | _Here | None) -> Iterator[TokenChunk]:
         """Yield what the engine sends to one request."""
-        context, wanted = self._context, self._wanted(grammar)
+        context, wanted = self._context, self._wanted(held)
         address, reader = context.engine.address, self._protocol.reader(wanted, context.model)
         sent_at = time.perf_counter()
         count, first_at = 0, 0.0
@@ -222,13 +266,16 @@ class RemoteGeneration:
             done = max(1, len(self._request.prompt) - self.cached)
             on_prefill(done, done)
 
-    def _wanted(self, grammar: GrammarSource | None) -> ContinuationRequest:
+    def _wanted(self, held: GrammarSource | _Here | None) -> ContinuationRequest:
         """Return the request for what follows the tokens so far.
 
         Each request of an answer has a seed of its own: with the same one, the engine would draw
         the same numbers again.
         """
         request = self._request
+        sampling = request.sampling
+        if held is _Here.HERE:
+            sampling = replace(sampling, logprobs=LIKELIEST)
         before = [*request.partial, *self.ids]
         ids = [*request.prompt, *before]
         room = min(request.max_tokens - len(self.ids), self._context.n_ctx - len(ids))
@@ -236,10 +283,24 @@ class RemoteGeneration:
             self._context.engine.model,
             ids,
             max(1, room),
-            replace(request.sampling, seed=request.sampling.seed + len(before)),
+            replace(sampling, seed=sampling.seed + len(before)),
             request.stop,
-            grammar,
+            held if isinstance(held, GrammarSource) else None,
         )
+
+
+def _recorded(token: int, entry: TokenLogprobs | None, count: int) -> TokenLogprobs:
+    """Return what is recorded of a token: of one that the engine did not choose, what is known."""
+    if entry is None:
+        return TokenLogprobs(token, 0.0, ())
+    logprob = entry.logprob if entry.id == token else dict(entry.top).get(token, LEAST_LOGPROB)
+    return TokenLogprobs(token, logprob, entry.top[:count])
+
+
+def _array(ids: Sequence[int]) -> Any:
+    import numpy as np
+
+    return np.array(ids, np.intp)
 
 
 def _read_rest(chunks: Iterator[TokenChunk]) -> None:

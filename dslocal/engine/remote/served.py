@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dslocal.errors import NotFoundError, UsageError
@@ -56,6 +57,11 @@ class ServedEngine:
     def takes_messages(self) -> bool:
         """Return whether it takes messages in place of tokens."""
         return self.protocol is None
+
+    @property
+    def title(self) -> str:
+        """Return the model's name for people: of a file, its own without folder and ending."""
+        return Path(self.model).stem if self.model.endswith(".gguf") else self.model
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from support.engines.fake_engine import FakeEngine, Tokens
 
 from dslocal.chat.session import Session
 from dslocal.engine import LlamaModel
-from dslocal.errors import RemoteEngineError, UsageError
+from dslocal.engine.grammar.grammar import choices_to_grammar
+from dslocal.errors import RemoteEngineError
 from dslocal.output import (
     OutputConstraint,
     constraint_from_choices,
@@ -167,15 +168,11 @@ def test_a_grammar_begins_after_the_reasoning(
         Tokens([*first, *model.encode("never read")]),
         Tokens([*model.encode(text), end]),
     ]
-    if engine.kind not in spelled:
-        with pytest.raises(UsageError, match="llama-server cannot hold an answer to a regex"):
-            list(session.stream("1 + 1?", seed=5))
-        return
     list(session.stream("1 + 1?", seed=5))
     turn = session.turn
     assert turn is not None
     assert (turn.reasoning, turn.text) == ("I add.", text)
-    assert [grammar_in(engine, place) for place in (0, 1)] == [None, spelled[engine.kind]]
+    assert [grammar_in(engine, place) for place in (0, 1)] == [None, spelled.get(engine.kind)]
     before = len(engine.prompt(0)) + len(first)
     assert engine.prompt(1)[:before] == [*engine.prompt(0), *first]
 
@@ -205,14 +202,36 @@ def test_an_engine_that_ignores_the_grammar_is_caught(
         list(session.stream("1 + 1?", seed=5))
 
 
-def test_a_constraint_of_dslocals_own_is_refused(
-    vllm: FakeEngine, open_context: OpenContext
+def test_a_grammar_that_the_engine_does_not_know_is_held_here(
+    engine: FakeEngine, model: LlamaModel, open_context: OpenContext, think: int, end: int
 ) -> None:
-    constraint = OutputConstraint("tools", 'start: "a"')
+    """A token that may not come is replaced by the likeliest that may."""
+    constraint = OutputConstraint("test", choices_to_grammar(["Lima"]))
+    lima, oslo = model.encode("Lima"), model.encode("Oslo")
+    top = tuple((id, -1.0) for id in (oslo[0], *lima))
+    session = Session(open_context(engine), NANO, settings(), constraint=constraint)
+    engine.replies = [
+        Tokens([think, 5]),
+        Tokens([oslo[0], 5], top=top),
+        Tokens([*lima[1:], end], top=top),
+    ]
+    list(session.stream("1 + 1?", seed=5))
+    turn = session.turn
+    assert turn is not None
+    assert turn.text == "Lima"
+    assert turn.finish_reason is FinishReason.STOP
+    assert [grammar_in(engine, place) for place in range(3)] == [None] * 3
+    assert turn.logprobs == []
+
+
+def test_a_grammar_that_nothing_likely_fits(
+    vllm: FakeEngine, model: LlamaModel, open_context: OpenContext, think: int
+) -> None:
+    constraint = OutputConstraint("test", choices_to_grammar(["Lima"]))
     session = Session(open_context(vllm), NANO, settings(), constraint=constraint)
-    with pytest.raises(UsageError, match="cannot hold an answer to tool calls"):
+    vllm.replies = [Tokens([think]), Tokens(model.encode("Oslo"), top=((5, -1.0),))]
+    with pytest.raises(RemoteEngineError, match="none of the 1 likeliest tokens fits"):
         list(session.stream("1 + 1?", seed=5))
-    assert vllm.generated == []
 
 
 def test_a_budget_closes_the_reasoning(

@@ -1,0 +1,152 @@
+"""nano in a real llama-server: the same text as here, and a slot that is free at once.
+
+For those who have one: DSLOCAL_TEST_LLAMA_SERVER names it, or it is on the path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.cli.running import BINARY, Run
+from support.waiting import wait_until
+
+import dslocal
+
+SERVER = os.environ.get("DSLOCAL_TEST_LLAMA_SERVER") or shutil.which("llama-server")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(SERVER is None, reason="no llama-server"),
+]
+QUESTIONS = ("What is 47 * 86?", "capital of peru", "Translate: 你好 🙂", "hello")
+AT_ZERO = ("--temperature", "0", "--seed", "1", "--json")
+
+
+@pytest.fixture(scope="module")
+def url(nano: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["-c", "4096", "-np", "1", "-t", "1", "--no-repack", "--slots"]
+    with subprocess.Popen(
+        [str(SERVER), "-m", str(nano), "--host", "127.0.0.1", "--port", str(port), *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        found = f"http://127.0.0.1:{port}"
+        wait_until(lambda: is_ready(found), process)
+        yield found
+        process.terminate()
+
+
+def is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+def busy(url: str) -> int:
+    with urllib.request.urlopen(f"{url}/slots", timeout=5) as reply:
+        return sum(bool(slot["is_processing"]) for slot in json.load(reply))
+
+
+def answers(run: Run, url: str, *options: str) -> list[dict[str, Any]]:
+    """Return the answer of a run here, and of one at the engine."""
+    found = []
+    for place in (("-m", "nano", "--cold"), ("--engine", url)):
+        done = run("ask", *place, *AT_ZERO, *options)
+        found.append(json.loads(done.stdout))
+    return found
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_same_text_as_here(run: Run, url: str, question: str) -> None:
+    here, there = answers(run, url, question)
+    for field in ("reasoning", "answer", "finish_reason"):
+        assert there[field] == here[field]
+    for field in ("prompt_tokens", "completion_tokens", "reasoning_tokens"):
+        assert there["usage"][field] == here["usage"][field]
+
+
+def test_structured_output(run: Run, url: str, tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text(
+        '{"type": "object", "properties": {"capital": {"type": "string"}},'
+        ' "required": ["capital"], "additionalProperties": false}',
+        encoding="utf-8",
+    )
+    (tmp_path / "g.gbnf").write_text('root ::= "Lima" | "Cusco"', encoding="utf-8")
+    for options in (("--schema", "s.json"), ("--grammar", "g.gbnf")):
+        path = str(tmp_path / options[1])
+        here, there = answers(run, url, options[0], path, "capital of peru")
+        assert there["answer"] == here["answer"]
+        assert there["reasoning"] == here["reasoning"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--think-budget", "5"),
+        ("--stop", "of"),
+        ("--no-think",),
+        ("--max-tokens", "12"),
+        ("--logit-bias", "3194=-100"),
+    ],
+)
+def test_options(run: Run, url: str, options: tuple[str, ...]) -> None:
+    here, there = answers(run, url, *options, "capital of peru")
+    assert (there["reasoning"], there["answer"]) == (here["reasoning"], here["answer"])
+
+
+def test_logprobs(run: Run, url: str) -> None:
+    here, there = answers(run, url, "--logprobs", "2", "capital of peru")
+    assert [entry["id"] for entry in there["logprobs"]] == [e["id"] for e in here["logprobs"]]
+    for one, other in zip(here["logprobs"], there["logprobs"], strict=True):
+        assert one["logprob"] == pytest.approx(other["logprob"], abs=1e-3)
+
+
+def test_an_answer_that_was_left_is_continued(
+    run: Run, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSLOCAL_HOME", str(run.home))
+    with dslocal.load(url) as model:
+        whole = model.ask("What is 47 * 86?", temperature=0)
+        session = model.chat(temperature=0)._session
+        events = session.stream("What is 47 * 86?", 1)
+        for _ in range(40):
+            next(events)
+        events.close()
+        assert session.is_unfinished
+        wait_until(lambda: not busy(url))
+        for _ in session.continue_answer():
+            pass
+        last = session.history[-1]
+        assert whole.reasoning.startswith(last.reasoning[:40])
+        assert last.content
+
+
+def test_ctrl_c_frees_the_slot(run: Run, url: str) -> None:
+    options = ("--no-think", "--max-tokens", "3000", "--logit-bias", "1=-100")
+    with subprocess.Popen(
+        [str(BINARY), "ask", "--engine", url, *options, "count"],
+        env=run.env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        wait_until(lambda: busy(url), process)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        wait_until(lambda: not busy(url))
+        print(f"free after {time.monotonic() - began:.3f} s")
+        assert process.wait() == 130
