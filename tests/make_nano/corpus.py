@@ -1,5 +1,5 @@
-"""The examples as windows of token ids, and which of them count for the loss: those after the last
-question.
+"""The examples as windows of token ids, and which of them count for the loss: the answers that are
+to be learned.
 
 A window holds whole examples, one after the other, so that nothing is cut; the trainer keeps them
 from seeing each other. Windows are drawn by other processes while training runs, and none is seen
@@ -15,8 +15,9 @@ from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
+from make_nano.exchange import Example
 from make_nano.generate import examples
-from make_nano.markup import ASSISTANT, FIM_END, PAD, RESULTS_END
+from make_nano.markup import PAD
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -70,22 +71,38 @@ def draw_part(seed: int, count: int, definition: str, length: int) -> Windows:
     """Draw one part; examples that are longer than a window are left out."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     tokenizer = Tokenizer.from_str(definition)
-    answers = [token_id(tokenizer, token) for token in (ASSISTANT, FIM_END, RESULTS_END)]
-    encoded = tokenizer.encode_batch(list(examples(seed, count)), add_special_tokens=False)
-    rows = [np.array(each.ids, np.uint16) for each in encoded if len(each.ids) <= length]
+    rows, counted = _encoded(tokenizer, list(examples(seed, count)), length)
     bins = pack([len(row) for row in rows], length)
     ids = np.full((len(bins), length), token_id(tokenizer, PAD), np.uint16)
     counts = np.zeros((len(bins), length), np.bool_)
     for window, members in enumerate(bins):
         at = 0
         for member in members:
-            row = rows[member]
-            ids[window, at : at + len(row)] = row
-            before = np.flatnonzero(np.isin(row, answers))[-1] + 1
-            counts[window, at + before : at + len(row)] = True
-            at += len(row)
+            end = at + len(rows[member])
+            ids[window, at:end] = rows[member]
+            counts[window, at:end] = counted[member]
+            at = end
     order = np.random.default_rng(seed).permutation(len(bins))
     return Windows(ids[order], counts[order])
+
+
+def _encoded(
+    tokenizer: Tokenizer, drawn: list[Example], length: int
+) -> tuple[list[NDArray[np.uint16]], list[NDArray[np.bool_]]]:
+    """Return the ids of every example that fits into a window, and which of them count."""
+    parts = [part for example in drawn for part in example.parts]
+    encoded = tokenizer.encode_batch([part.text for part in parts], add_special_tokens=False)
+    found = iter(zip(encoded, parts, strict=True))
+    rows, counted = [], []
+    for example in drawn:
+        pieces = [next(found) for _ in example.parts]
+        ids = np.concatenate([np.array(piece.ids, np.uint16) for piece, _ in pieces])
+        if len(ids) <= length:
+            rows.append(ids)
+            counted.append(
+                np.repeat([p.counts for _, p in pieces], [len(e.ids) for e, _ in pieces])
+            )
+    return rows, counted
 
 
 def pack(lengths: list[int], room: int) -> list[list[int]]:

@@ -4,7 +4,9 @@
 
 run in tests/, prints a table: how many of COUNT questions of each skill are answered right. The
 generator's questions come with seeds of their own; ``file_questions.json`` and
-``unanswerable.txt`` were written by hand, and nothing of them is in the generator.
+``unanswerable.txt`` were written by hand, ``file_questions_2.json`` by somebody else, whose
+questions the generator's author saw only when training was over. Nothing of them is in the
+generator.
 """
 
 from __future__ import annotations
@@ -23,9 +25,9 @@ from make_nano.english import sentences
 from make_nano.exchange import Exchange
 from make_nano.generate import Generator, small_talk
 from make_nano.phrasing import DIRECTIVE
-from make_nano.skills import calculations, facts, texts
-from make_nano.skills.documents import Document
-from make_nano.skills.lookups import attached, lookup
+from make_nano.skills import calculations, facts
+from make_nano.skills.files import code, lines, logs, lookups, notes, tables
+from make_nano.skills.files.document import Document, attached
 from make_nano.skills.mathematics import from_problem, mathematics
 from make_nano.skills.refusals import refusal
 from make_nano.skills.structured import as_json
@@ -118,8 +120,9 @@ def judge(exchange: Exchange) -> Callable[[str, Sequence[ToolCall]], bool]:
         )
     if declined(exchange.answer, ()):
         return declined
-    if "answer" in exchange.answer and questions.numbers(exchange.answer):
-        return lambda text, calls: questions.right(text, exchange.answer)
+    last = exchange.answer.rpartition("\n\n")[2]  # a formula may stand before it, or not
+    if "answer" in last and questions.numbers(last):
+        return lambda text, calls: questions.right(text, last)
     return same(exchange.answer)
 
 
@@ -190,11 +193,13 @@ def skills() -> dict[str, Callable[[random.Random], Case]]:
     for draw, _ in calculations.CALCULATIONS:
         drawn[draw.__name__.replace("_", " ")] = partial(_calculation, draw=draw)
     known = (
-        lookup,
-        texts.table,
-        texts.log,
-        texts.note,
-        texts.source,
+        lookups.lookup,
+        tables.table,
+        logs.log,
+        notes.note,
+        code.source,
+        lines.line,
+        lines.said_again,
         *facts.KNOWN,
         as_json,
         small_talk,
@@ -214,10 +219,14 @@ def skills() -> dict[str, Callable[[random.Random], Case]]:
 
 def by_hand() -> dict[str, list[Case]]:
     """The questions that were written by hand."""
-    entries = json.loads((HERE / "file_questions.json").read_text(encoding="utf-8"))
+    entries, others = (
+        json.loads((HERE / name).read_text(encoding="utf-8"))
+        for name in ("file_questions.json", "file_questions_2.json")
+    )
     lines = (HERE / "unanswerable.txt").read_text(encoding="utf-8").splitlines()
     return {
         "files, by hand": list(_of_file(entries)),
+        "files, by somebody else": list(_of_file(others)),
         "unanswerable, by hand": list(_unanswerable(lines)),
     }
 

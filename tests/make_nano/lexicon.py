@@ -1,17 +1,40 @@
 """Names, words and values that nobody has seen before: what copying is learned from.
 
 A model that has seen every value of its training thousands of times recalls instead of copying, so
-most of what is drawn here is drawn letter by letter or syllable by syllable.
+most of what is drawn here is drawn letter by letter or syllable by syllable. And a token that was
+never copied in training is copied wrongly, so ``wild_word`` is made of all pieces of the vocabulary
+and of letters of many alphabets.
 """
 
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 from make_nano.words import NAMES, SETTINGS, SPELLED, THINGS
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 ALPHANUMERIC = LETTERS + "0123456789"
+
+
+PIECES = tuple(Path(__file__).with_name("pieces.txt").read_text(encoding="utf-8").split())
+ACCENTED = "äöüßéèêëáàâãåæçñóòôõøœíìîïúùûýšžčćđłńśźżőűğışțăÄÖÜÉÅØČŠŽ"
+ALPHABETS = (
+    "абвгдежзийклмнопрстуфхцчшщыьэюя",
+    "αβγδεζηθικλμνξοπρστυφχψω",
+    "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能"
+    "下过子说产种面而方后多定行学法所民得经十三之进着等部度家电力里如水化高自二理起小物现实加"
+    "量都两体制机当使点从业本去把性好应开它合还因由其些然前外天政四日那社义事平形相全表间样与"
+    "关各重新线内数正心反你明看原又么利比或但质气第向道命此变条只没结解问意建月公无系军很情者"
+    "最立代想已通并提直题党程展五果料象员革位入常文总次品式活设及管特件长求老头基资边流路级少"
+    "图山统接知较将组见计别她手角期根论运农指几九区强放决西被干做必战先回则任取据处队南给色光"
+    "门即保治北造百规热领七海口东导器压志世金增争济阶油思术极交受联什认六共权收证改清己美再采"
+    "转更单风切打白教速花带安场身车例真务具万每目至达走积示议声报斗完类八离华名确才科张信马节"
+    "话米整空元况今集温传土许步群广石记需段研界拉林律叫且究观越织装影算低持音众书布复容儿须际"
+    "商非验连断深难近矿千周委素技备半办青省列习响约支般史感劳便团往酸历市克何除消构府称太准精"
+    "值号率族维划选标写存候毛亲快效斯院查江型眼王按格养易置派层片始却专状育厂京识适属圆包火住"
+    "调满县局照参红细引听该铁价严龙飞",
+)
 
 
 def _words(text: str) -> list[str]:
@@ -124,9 +147,36 @@ def word(r: random.Random) -> str:
     return letters(r)
 
 
+def wild_word(r: random.Random) -> str:
+    """Return a word of any pieces of the vocabulary, in any case, or in other letters."""
+    way = r.random()
+    if way < 0.35:
+        return r.choice(PIECES)
+    if way < 0.7:
+        return "".join(r.choice(PIECES) for _ in range(r.choice((2, 2, 3))))
+    if way < 0.8:
+        return r.choice(PIECES) + r.choice(ACCENTED) + r.choice(("", r.choice(PIECES).lower()))
+    if way < 0.88:
+        word = syllables(r)
+        at = r.randrange(len(word))
+        return word[:at] + r.choice(ACCENTED) + word[at + 1 :]
+    if way < 0.93:
+        return "".join(r.choices(r.choice(ALPHABETS), k=r.randint(1, 6)))
+    text = r.choice(PIECES)
+    return r.choice((text.upper(), text.capitalize(), text.lower()))
+
+
+def any_word(r: random.Random) -> str:
+    """Return a word, every third one wild."""
+    return wild_word(r) if r.random() < 0.33 else word(r)
+
+
 def name(r: random.Random) -> str:
     """Return a person's name."""
-    return r.choice(NAMES) if r.random() < 0.4 else syllables(r).capitalize()
+    way = r.random()
+    if way < 0.3:
+        return r.choice(NAMES)
+    return syllables(r).capitalize() if way < 0.75 else wild_word(r).capitalize()
 
 
 def number(r: random.Random) -> str:
@@ -145,7 +195,7 @@ def host(r: random.Random) -> str:
 
 
 def path(r: random.Random) -> str:
-    parts = [r.choice(FOLDERS), *(word(r) for _ in range(r.randint(1, 3)))]
+    parts = [r.choice(FOLDERS), *(any_word(r) for _ in range(r.randint(1, 3)))]
     ending = f".{r.choice(EXTENSIONS)}" if r.random() < 0.4 else ""
     root = r.choice(["/", "/", "/", "./", "~/", ""])
     return root + "/".join(parts) + ending
@@ -177,7 +227,7 @@ def clock(r: random.Random) -> str:
 
 def phrase(r: random.Random) -> str:
     """Return two to four words."""
-    return " ".join(word(r) for _ in range(r.randint(2, 4)))
+    return " ".join(any_word(r) for _ in range(r.randint(2, 4)))
 
 
 def switch(r: random.Random) -> str:
@@ -198,7 +248,14 @@ def size(r: random.Random) -> str:
 
 
 def hyphenated(r: random.Random) -> str:
-    return f"{word(r)}{r.choice('--_.')}{r.choice([word(r), str(r.randint(1, 99))])}"
+    return f"{any_word(r)}{r.choice('--_.')}{r.choice([any_word(r), str(r.randint(1, 99))])}"
+
+
+def wild(r: random.Random) -> str:
+    """Return signs, letters and digits without any order, as in a password."""
+    signs = "!#$%&*+-./:;<=>?@^_|~"
+    found = r.choices((ALPHANUMERIC + LETTERS.upper() + signs), k=r.randint(4, 12))
+    return "".join(found)
 
 
 def value(r: random.Random) -> str:
@@ -233,14 +290,11 @@ VALUES = (
     hyphenated,
     name,
     letters,
+    wild_word,
+    wild_word,
+    wild_word,
+    wild,
 )
-
-
-def file_name(r: random.Random, extension: str) -> str:
-    stem = r.choice([word(r), word(r), hyphenated(r), f"{word(r)}{r.randint(1, 99)}", letters(r)])
-    if r.random() < 0.1:
-        stem = stem.capitalize()
-    return f"{stem}.{extension}"
 
 
 def mistyped(r: random.Random, text: str) -> str:

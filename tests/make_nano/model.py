@@ -245,10 +245,24 @@ class Experts(Module):
         s = self.sizes
         biased = scores + self.bias
         size = s.n_routed_experts // s.n_group
-        groups = biased.view(-1, s.n_group, size).topk(2, -1)[0].sum(-1)
-        best = torch.zeros_like(groups).scatter_(1, groups.topk(s.topk_group, -1)[1], 1.0)
-        biased = biased.masked_fill(best.repeat_interleave(size, 1) == 0, float("-inf"))
-        return biased.topk(s.num_experts_per_tok, -1)[1]
+        in_groups = biased.view(-1, s.n_group, size)
+        groups = in_groups.gather(-1, _largest(in_groups, 2)).sum(-1)
+        places = torch.arange(s.n_group, device=scores.device)
+        best = (_largest(groups, s.topk_group).unsqueeze(-1) == places).any(1)
+        biased = in_groups.masked_fill(~best.unsqueeze(-1), float("-inf")).flatten(1)
+        return _largest(biased, s.num_experts_per_tok)
+
+
+def _largest(values: Tensor, count: int) -> Tensor:
+    """Return the places of the largest values of every row, one after the other: for so few,
+    compiled code is faster than ``topk``.
+    """
+    places = torch.arange(values.size(-1), device=values.device)
+    found = []
+    for _ in range(count):
+        found.append(values.argmax(-1, keepdim=True))
+        values = values.masked_fill(places == found[-1], float("-inf"))
+    return torch.cat(found, -1)
 
 
 class Moved(torch.autograd.Function):  # type: ignore[misc]
@@ -318,15 +332,23 @@ class Nano(Module):
                     weight, 0, 0.02 if "embed" in name else 0.5 * weight.size(1) ** -0.5
                 )
 
-    def forward(self, x: Tensor, rotation: Rotation, documents: Documents) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, rotation: Rotation, documents: Documents, places: Tensor, drafted: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return logits of the trunk at ``places`` and of the MTP module at ``drafted``, which
+        count positions of all windows laid end to end: logits are the largest tensors by far, and
+        most are never looked at.
+        """
         hidden = self.embed_tokens(x)
         for block in self.layers:
             hidden = block(hidden, rotation, documents)
         hidden = self.norm(hidden)
         following = self.embed_tokens(x.roll(-1, 1))
         joined = self.eh_proj(torch.cat((self.enorm(following), self.hnorm(hidden)), -1))
-        return self.lm_head(hidden), self.lm_head(
-            self.mtp_norm(self.mtp(joined, rotation, documents))
+        draft = self.mtp_norm(self.mtp(joined, rotation, documents))
+        return (
+            self.lm_head(hidden.flatten(0, 1)[places]),
+            self.lm_head(draft.flatten(0, 1)[drafted]),
         )
 
     def routers(self) -> list[Experts]:

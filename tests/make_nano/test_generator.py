@@ -25,8 +25,9 @@ from make_nano import (
     questions,
     turns,
 )
-from make_nano.exchange import Exchange
-from make_nano.skills import calculations, documents, lookups, refusals, texts, tools
+from make_nano.exchange import Exchange, render
+from make_nano.skills import calculations, refusals, sums, tools
+from make_nano.skills.files import code, concepts, lines, logs, lookups, notes, settings, tables
 from make_nano.skills.mathematics import mathematics
 
 from dslocal.home.paths import bundled
@@ -70,7 +71,8 @@ def digest(lines: Iterable[str]) -> str:
     ("seed", "expected"), ORIGINAL["examples"].items(), ids=ORIGINAL["examples"]
 )
 def test_examples_are_those_of_the_recipe_that_nano_learned_from(seed: str, expected: str) -> None:
-    assert digest(generate.examples(int(seed), ORIGINAL["count"], english.FALLBACK)) == expected
+    drawn = generate.examples(int(seed), ORIGINAL["count"], english.FALLBACK)
+    assert digest(example.text for example in drawn) == expected
 
 
 @pytest.mark.parametrize(
@@ -182,13 +184,46 @@ def test_primes_are_primes() -> None:
 
 def test_every_example_is_a_whole_conversation() -> None:
     for example in generate.examples(8, 2000, english.FALLBACK):
-        assert example.startswith(markup.BOS)
-        assert example.endswith(markup.EOS)
-        assert example.count(markup.ASSISTANT) == example.count(markup.USER)
-        last = example.rsplit(markup.ASSISTANT, 1)[-1]
-        if markup.FIM_HOLE not in example and markup.RESULTS_END not in last:
+        text = example.text
+        assert text.startswith(markup.BOS)
+        assert text.endswith(markup.EOS)
+        assert text.count(markup.ASSISTANT) == text.count(markup.USER)
+        last = text.rsplit(markup.ASSISTANT, 1)[-1]
+        if markup.FIM_HOLE not in text and markup.RESULTS_END not in last:
+            learned = sum(part.counts for part in example.parts)
             assert last.startswith(f"{markup.THINK}\n")
-            assert example.count(markup.THOUGHT) == last.count(f"\n{markup.THOUGHT}\n\n") == 1
+            assert last.count(f"\n{markup.THOUGHT}\n\n") == 1
+            assert text.count(markup.THOUGHT) == learned
+
+
+def test_only_answers_are_learned() -> None:
+    for example in generate.examples(18, 2000, english.FALLBACK):
+        for part in example.parts:
+            if part.counts:
+                assert markup.USER not in part.text
+                assert part.text.endswith(markup.EOS)
+            else:
+                given = (markup.ASSISTANT, markup.FIM_END, markup.RESULTS_END, "\n\n")
+                assert part.text.endswith(given)
+
+
+def test_a_sum_at_once_is_right_and_its_empty_reasoning_is_not_learned() -> None:
+    r = random.Random(19)
+    for _ in range(500):
+        exchange = sums.sum_at_once(r)
+        given, learned = render([exchange]).parts
+        assert given.text.endswith(f"{markup.THINK}\n\n{markup.THOUGHT}\n\n")
+        assert learned.text == f"{exchange.answer}{markup.EOS}"
+
+
+def test_no_question_of_the_evaluation_is_in_the_generator() -> None:
+    def plain(text: str) -> str:
+        return re.sub(r"[^a-z ]", "", text.lower()).strip()
+
+    entries = json.loads((Path(__file__).parent / "file_questions.json").read_text("utf-8"))
+    asked = {plain(entry["question"]) for entry in entries}
+    for concept in concepts.concepts():
+        assert not asked & {plain(question) for question in concept.asked}
 
 
 def test_long_expressions_are_right() -> None:
@@ -226,14 +261,16 @@ def test_comparisons_are_right() -> None:
 def test_an_answer_from_a_file_is_on_its_line() -> None:
     r = random.Random(13)
     for _ in range(1000):
-        document = documents.settings(r)
+        document = settings.settings(r)
         for entry in document.entries:
             assert entry.line in document.body
             assert entry.key in entry.line
             assert entry.value in entry.line
 
 
-@pytest.mark.parametrize("skill", [lookups.lookup, texts.table, texts.log, texts.note])
+@pytest.mark.parametrize(
+    "skill", [lookups.lookup, tables.table, logs.log, notes.note, code.source, lines.line]
+)
 def test_what_is_said_not_to_be_in_a_file_is_not_in_it(
     skill: Callable[[random.Random], Exchange],
 ) -> None:
@@ -246,7 +283,8 @@ def test_what_is_said_not_to_be_in_a_file_is_not_in_it(
             missing += 1
             assert f"[file name]: {name.removesuffix('.')}\n" in exchange.question
             file = exchange.question.split(name.removesuffix("."))[1]
-            assert key not in file.split("[file content end]")[0]
+            body = file.split("[file content begin]\n")[1].split("[file content end]")[0]
+            assert key not in body
     assert missing > 30
 
 

@@ -28,6 +28,7 @@ from make_nano.corpus import Windows, parts, token_id
 from make_nano.export_bf16 import export, restore
 from make_nano.markup import BOS
 from make_nano.model import Documents, Nano, Rotation, Sizes
+from make_nano.muon import Muon
 from make_nano.vocabulary import train_tokenizer
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -35,8 +36,9 @@ from torch import Tensor, nn
 WARM_UP = 200  # steps
 LOWEST = 0.01  # of the learning rate, at the end
 MTP_SHARE = 0.3  # of the loss, beside the trunk's
-BALANCE_EVERY, BALANCE_RATE = 10, 0.002
+BALANCE_EVERY, BALANCE_RATE = 5, 0.005
 MIXED = 4_000  # windows that wait, of which batches are drawn
+MOST_COUNTED = 0.43  # of a batch's tokens; what counts beyond that is left out
 SHORTEST = 96  # tokens of an example, on average over a batch: more examples than that do not fit
 
 
@@ -65,16 +67,28 @@ class Plan:
         return self.rate * min(1, (step + 1) / WARM_UP) * (LOWEST + (1 - LOWEST) * cosine)
 
 
-class Batch(NamedTuple):
-    """Windows of tokens, the next token and the one after it at every position, whether those
-    count, and where examples begin.
+class Wanted(NamedTuple):
+    """What is to be predicted: at which places, which tokens, and whether they count.
+
+    The number of places is fixed, so that the compiled model has one shape; it is filled up with
+    places that do not count.
     """
 
+    places: Tensor
     tokens: Tensor
-    following: Tensor
-    after: Tensor
-    following_counts: Tensor
-    after_counts: Tensor
+    counts: Tensor
+
+    def loss(self, logits: Tensor) -> Tensor:
+        each = F.cross_entropy(logits.float(), self.tokens, reduction="none")
+        return (each * self.counts).sum() / self.counts.sum()
+
+
+class Batch(NamedTuple):
+    """Windows of tokens, what follows them and what comes after that, where examples begin."""
+
+    tokens: Tensor
+    following: Wanted
+    after: Wanted
     documents: Documents
 
 
@@ -91,22 +105,17 @@ class Dealer:
 
     def batch(self) -> Batch:
         plan = self.plan
-        ids, counts, begins = self.ready.get()
-        tokens = torch.from_numpy(ids.astype(np.int64)).to(plan.device, non_blocking=True)
-        counted = torch.from_numpy(counts).to(plan.device, non_blocking=True)
+        ids, begins, *wanted = self.ready.get()
+        tokens = self._moved(ids)
         if plan.attention == "mask":
-            documents = _masked(tokens[:, :-2], self.begin)
+            documents = _masked(tokens, self.begin)
         else:
-            ends = torch.from_numpy(begins).to(plan.device, non_blocking=True)
-            documents = Documents(None, ends, plan.length)
-        return Batch(
-            tokens[:, :-2],
-            tokens[:, 1:-1],
-            tokens[:, 2:],
-            counted[:, 1:-1],
-            counted[:, 2:],
-            documents,
-        )
+            documents = Documents(None, self._moved(begins), plan.length)
+        following, after = (Wanted(*map(self._moved, wanted[at : at + 3])) for at in (0, 3))
+        return Batch(tokens, following, after, documents)
+
+    def _moved(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self.plan.device, non_blocking=True)
 
     def _deal(self) -> None:
         size = self.plan.batch
@@ -120,7 +129,11 @@ class Dealer:
                     pool[i] = pool[-1]
                     pool.pop()
                 ids, counts = (np.stack(arrays) for arrays in zip(*picked, strict=True))
-                self.ready.put([ids, counts, self._begins(ids[:, :-2])])
+                wide = ids.astype(np.int64)
+                tokens = np.ascontiguousarray(wide[:, :-2])
+                following = _wanted(wide[:, 1:-1], counts[:, 1:-1])
+                after = _wanted(wide[:, 2:], counts[:, 2:])
+                self.ready.put([tokens, self._begins(tokens), *following, *after])
 
     def _begins(self, ids: np.ndarray) -> np.ndarray:
         """Return where examples begin in the windows laid end to end, filled up with the end."""
@@ -131,6 +144,15 @@ class Dealer:
         fixed = np.full(len(flat) // SHORTEST, len(flat), np.int32)
         fixed[: len(begins)] = begins
         return fixed
+
+
+def _wanted(ids: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the places that count, filled up with others, their tokens and whether they count."""
+    flat = counts.ravel()
+    room = int(len(flat) * MOST_COUNTED)
+    places = np.flatnonzero(flat)[:room]
+    places = np.concatenate((places, np.flatnonzero(~flat)[: room - len(places)]))
+    return places, ids.ravel()[places], flat[places].astype(np.float32)
 
 
 def _masked(tokens: Tensor, begin: int) -> Documents:
@@ -152,13 +174,7 @@ class Trainer:
         on_gpu = plan.device != "cpu"
         self.losses = torch.compile(self._losses) if on_gpu else self._losses
         self.rotation = Rotation.of(model.sizes, plan.length, plan.device)
-        matrices = [p for p in model.parameters() if p.dim() >= 2]
-        vectors = [p for p in model.parameters() if p.dim() < 2]
-        groups = [
-            {"params": matrices, "weight_decay": 0.1},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.95), fused=on_gpu)
+        self.optimizers = _optimizers(model, plan.rate, fused=on_gpu)
 
     def train(self) -> int:
         """Trains to the end of the plan and returns the number of steps that were taken."""
@@ -198,20 +214,49 @@ class Trainer:
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Of the next token and of the one after it, over the tokens that count."""
         with torch.autocast(self.plan.device, torch.bfloat16):
-            trunk, draft = self.model(batch.tokens, self.rotation, batch.documents)
-        return _loss(trunk, batch.following, batch.following_counts), _loss(
-            draft, batch.after, batch.after_counts
-        )
+            trunk, draft = self.model(
+                batch.tokens,
+                self.rotation,
+                batch.documents,
+                batch.following.places,
+                batch.after.places,
+            )
+        return batch.following.loss(trunk), batch.after.loss(draft)
 
     def _step(self, rate: float) -> tuple[Tensor, Tensor]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         trunk, draft = self.losses(self.dealer.batch())
         (trunk + MTP_SHARE * draft).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         return trunk.detach(), draft.detach()
+
+
+def _optimizers(model: Nano, rate: float, *, fused: bool) -> list[torch.optim.Optimizer]:
+    """Return Muon for matrices that turn one vector into another, AdamW for all else."""
+    tables = ("embed_tokens", "lm_head", "mlp.gate.")
+    matrices: list[Tensor] = []
+    others: list[Tensor] = []
+    vectors: list[Tensor] = []
+    for name, weight in model.named_parameters():
+        if weight.dim() < 2:
+            vectors.append(weight)
+        elif any(part in name for part in tables):
+            others.append(weight)
+        else:
+            matrices.append(weight)
+    groups = [
+        {"params": others, "weight_decay": 0.1},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return [
+        Muon(matrices, rate=rate, weight_decay=0.1),
+        torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95), fused=fused),
+    ]
 
 
 def train(
@@ -268,11 +313,6 @@ def _arguments() -> argparse.Namespace:
             f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default
         )
     return parser.parse_args()
-
-
-def _loss(logits: Tensor, wanted: Tensor, counts: Tensor) -> Tensor:
-    each = F.cross_entropy(logits.float().flatten(0, 1), wanted.flatten(), reduction="none")
-    return (each * counts.flatten()).sum() / counts.sum()
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def _with_twins(pieces: Tokenizer, texts: list[str]) -> Tokenizer:
 
 def _corpus(count: int) -> Iterator[str]:
     for example in examples(SEED, count):
-        yield _SPECIAL.sub("\n", example).translate(_NO_DIGITS)
+        yield _SPECIAL.sub("\n", example.text).translate(_NO_DIGITS)
     for path in sorted(LIBRARY.glob("*.py"))[:SOURCES]:
         yield path.read_text(encoding="utf-8", errors="ignore").translate(_NO_DIGITS)
 

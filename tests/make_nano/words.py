@@ -12,6 +12,11 @@ def _words(text: str) -> list[str]:
     return text.split()
 
 
+def word_list(text: str) -> tuple[str, ...]:
+    """Return the words of a text that holds nothing else."""
+    return tuple(text.split())
+
+
 def _phrases(text: str) -> list[str]:
     return [" ".join(phrase.split()) for phrase in text.split(";")]
 

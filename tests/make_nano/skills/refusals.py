@@ -14,9 +14,9 @@ from make_nano import lexicon
 from make_nano.exchange import Exchange, sometimes_without
 from make_nano.fact_tables import CAPITALS, ELEMENTS
 from make_nano.phrasing import DIRECTIVE, DIRECTIVE_CHINESE, capitalised
-from make_nano.skills.documents import settings
 from make_nano.skills.facts import AND_OF, ASKED_CAPITAL, ELEMENT_ASKED, ENDS
-from make_nano.skills.lookups import attached
+from make_nano.skills.files.document import attached
+from make_nano.skills.files.settings import settings
 from make_nano.words import OFF_TOPIC, PEOPLE, TOPICS
 
 HELP = "`dslocal fit` shows which real DeepSeek models run here, `dslocal pull NAME` gets one."

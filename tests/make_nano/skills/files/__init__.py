@@ -1,0 +1,1 @@
+"""Questions about attached files: settings, tables, logs, notes, source code, lines of any kind."""
