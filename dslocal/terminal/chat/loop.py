@@ -30,7 +30,7 @@ from .keys import ANSWER_NOW_KEY_NAME, KeyReader
 FIRST_USE = (
     "Enter asks; Alt-Enter begins a new line, and many lines can be pasted at once.",
     f"Ctrl-C stops an answer, {ANSWER_NOW_KEY_NAME} ends its reasoning, Ctrl-D leaves;"
-    " / has the rest.",
+    " / lists more.",
     "Chats are kept on this machine: dslocal sessions lists them.",
 )
 NOTHING_LEAVES = "Nothing leaves this machine."
