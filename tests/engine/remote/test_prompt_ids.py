@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.engines.fake_engine import FakeEngine, Tokens
 from support.prompts.dialogues import WEATHER
+from support.prompts.nano_tokens import missing_tokens
 
 from dslocal.chat.session import Session
 from dslocal.engine import EngineContext, LlamaContext
@@ -13,9 +14,8 @@ from dslocal.prompts import FAMILIES, Family, Gap, Message
 
 from .conftest import OpenContext
 
-LACKS = {"v4.1": "nano's vocabulary has no <｜System｜>"}
 QUESTION = "And the capital of <｜User｜> Perú? 你好 🙂 </think>"
-TALKING = [family for family in FAMILIES.values() if family.name not in LACKS]
+TALKING = [family for family in FAMILIES.values() if not missing_tokens(family)]
 
 
 def session(context: EngineContext, family: Family, *, has_tools: bool) -> Session:

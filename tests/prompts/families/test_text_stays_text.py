@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.prompts.dialogues import TOKYO, assistant, calling, output, prefilled, system, user
+from support.prompts.nano_tokens import NANO_TOKENS, missing_tokens
 
 from dslocal.engine import LlamaModel
 from dslocal.errors import UnsupportedModelError
@@ -29,43 +30,11 @@ from dslocal.prompts import (
     render,
 )
 
-TOOL_TOKENS = tuple(
-    f"<｜tool▁{what}｜>"
-    for what in (
-        "calls▁begin",
-        "calls▁end",
-        "call▁begin",
-        "call▁end",
-        "outputs▁begin",
-        "outputs▁end",
-        "output▁begin",
-        "output▁end",
-        "sep",
-    )
-)
-TURN_TOKENS = (
-    "<｜begin▁of▁sentence｜>",
-    "<｜end▁of▁sentence｜>",
-    "<｜User｜>",
-    "<｜Assistant｜>",
-    "<|EOT|>",
-    "<｜▁pad▁｜>",
-)
-SPELLINGS = (
-    *TURN_TOKENS,
-    "<｜fim▁begin｜>",
-    "<｜fim▁hole｜>",
-    "<｜fim▁end｜>",
-    "<think>",
-    "</think>",
-    *TOOL_TOKENS,
-)
-# tokens that nano's vocabulary lacks: the first is written as text there, and the second refused
-DSML, SYSTEM = "｜DSML｜", "<｜System｜>"
-KNOWN = {name: family for name, family in FAMILIES.items() if name != "v4.1"}
+SPELLINGS = NANO_TOKENS
+KNOWN = {name: family for name, family in FAMILIES.items() if not missing_tokens(family)}
 TURNS = tuple(family for family in KNOWN.values() if not family.is_base)
 USERS = tuple(family for family in TURNS if family.format.tools)
-FILLERS = tuple(family for family in FAMILIES.values() if family.fim)
+FILLERS = tuple(family for family in KNOWN.values() if family.fim)
 # as in R1's search template
 FOUND = "[webpage 1 begin]{}[webpage 1 end]\nIn answering, cite [citation:1].\n{}"
 
@@ -122,7 +91,7 @@ PLACES: list[tuple[Prompt, Family]] = [
     ),
     *((prompt, family) for prompt in (as_calls, as_tool) for family in USERS),
     *((as_gap, family) for family in FILLERS),
-    *((as_only_text, family) for family in FAMILIES.values() if family.is_base),
+    *((as_only_text, family) for family in KNOWN.values() if family.is_base),
 ]
 
 
@@ -136,7 +105,9 @@ def check(segments: Sequence[Segment], model: LlamaModel) -> None:
     assert len(special) == len(SPELLINGS)
     ids = encode(segments, model)
     assert [special[id] for id in ids if id in special] == [
-        s.token for s in segments if isinstance(s, Special) and s.token != DSML
+        s.token
+        for s in segments
+        if isinstance(s, Special) and (s.token in SPELLINGS or not s.or_text)
     ]
     pieces = [special[id].encode() if id in special else model.piece(id) for id in ids]
     assert b"".join(pieces).decode() == render(segments)
@@ -233,16 +204,17 @@ def test_a_spelling_cut_in_two_segments(model: LlamaModel, spelling: str) -> Non
         )
 
 
-def test_every_token_of_every_family_is_tried() -> None:
+def test_every_token_is_tried_and_nearly_every_family() -> None:
+    """A family that nano's vocabulary has no tokens for is left out, and that stays rare."""
     prompts = [prompt(family, "x") for prompt, family in PLACES]
     prompts += [
         family.render([user("a")], way)
-        for family in FAMILIES.values()
+        for family in KNOWN.values()
         for way in family.thinking_modes
     ]
     shown = {s.token for segments in prompts for s in segments if isinstance(s, Special)}
-    stops = {s.token for family in FAMILIES.values() for s in family.format.stop}
-    assert shown | stops <= {*SPELLINGS, DSML, SYSTEM}
+    assert {*SPELLINGS} - shown <= {"<｜▁pad▁｜>"}  # no family writes it
+    assert len(KNOWN) >= 0.9 * len(FAMILIES)
 
 
 @pytest.mark.parametrize("family", TURNS, ids=lambda family: family.name)
