@@ -35,8 +35,8 @@ def test_an_effort_beside_a_choice_to_reason(
         ("v4", "none", True, "exclude each other"),
         ("v4", "high", False, "exclude each other"),
         ("v4", "thorough", None, "no effort is called 'thorough'"),
-        ("nano", "high", None, "knows no effort"),
-        ("v3.2-speciale", "max", None, "knows no effort"),
+        ("nano", "high", None, "no levels of effort"),
+        ("v3.2-speciale", "max", None, "no levels of effort"),
     ],
 )
 def test_what_means_nothing_is_refused(
