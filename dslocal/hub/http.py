@@ -27,7 +27,7 @@ MAX_BACKOFF_S = 16.0
 MAX_WAIT_S = 120.0  # that a server may ask for
 TIMEOUT_S = 10.0  # without a byte
 TOKEN_HINT = "set HF_TOKEN to a token that may read it, or run hf auth login"  # noqa: S105
-NETWORK_HINT = "is there a network? what is here works without (dslocal models)"
+NETWORK_HINT = "check the network; the models that dslocal models lists work without it"
 RESUME_HINT = "the same command continues from there"
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 

@@ -115,12 +115,12 @@ FAILURES = {
     "reset": Failure(1, (f"hf:{REPO}: ReadError: ", AGAIN), 6, {"pattern": API, "kind": "reset"}),
     "nobody there": Failure(
         1,
-        (f"hf:{REPO}: no connection: ", "is there a network? what is here works without"),
+        (f"hf:{REPO}: no connection: ", "check the network; the models that dslocal models lists"),
         1,
         url="http://{free}",
     ),
     "no such host": Failure(
-        1, (f"hf:{REPO}: no connection: ", "is there a network?"), 1, url="http://hub.invalid"
+        1, (f"hf:{REPO}: no connection: ", "check the network"), 1, url="http://hub.invalid"
     ),
     "no such protocol": Failure(
         1, (f"hf:{REPO}: HF_ENDPOINT is 'gopher://hub.invalid'",), url="gopher://hub.invalid"

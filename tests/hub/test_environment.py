@@ -22,7 +22,7 @@ FAULTS = [
     ({"HTTP_PROXY": f"http://me:secret@{CLOSED}"}, "http://…@127.0.0.1:9", "NO_PROXY"),
     ({"HF_ENDPOINT": "hf-mirror.com"}, "HF_ENDPOINT is 'hf-mirror.com'", "https://hf-mirror.com"),
     ({"HF_HUB_OFFLINE": "1"}, "is not on this machine", "HF_HUB_OFFLINE is set"),
-    ({}, "no connection: ", "is there a network?"),
+    ({}, "no connection: ", "check the network"),
 ]
 
 
