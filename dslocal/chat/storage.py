@@ -21,6 +21,7 @@ from typing import Any
 
 from dslocal import home
 from dslocal.errors import DslocalError, NotFoundError, UsageError
+from dslocal.home.input_history import forget_typed
 from dslocal.prefix import common_prefix_length
 from dslocal.prompts.messages import Message, Thinking, ToolCall
 
@@ -158,7 +159,7 @@ class StoredConversation:
             self._file = None
 
     def remove(self) -> None:
-        """Delete it and its KV cache.
+        """Delete it, its KV cache, and what was typed in it from the input history.
 
         Raises:
             DslocalError: If another process holds it, or it cannot be deleted.
@@ -170,10 +171,12 @@ class StoredConversation:
                 f"{self.id} is open in another terminal", hint="leave that chat first"
             )
         try:
-            self.file.unlink()
+            forget_typed(self.id)
             remove_state(self.cache_file)
+            self.file.unlink()
         except OSError as e:
-            raise DslocalError(f"{self.file}: cannot be deleted: {e.strerror}") from e
+            file = e.filename or self.file
+            raise DslocalError(f"{file}: cannot be deleted: {e.strerror}") from e
         finally:
             self.close()
 

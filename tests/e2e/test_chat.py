@@ -75,6 +75,9 @@ def test_a_conversation(chat: Screen, own: Run) -> None:
     history = own.home / "state" / "history"
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
     assert "+What is 47 × 86?\n" in history.read_text(encoding="utf-8")
+    (saved,) = (own.home / "state" / "sessions").glob("*.jsonl")
+    assert own.inside("sessions", "rm", saved.stem).returncode == 0
+    assert "+" not in history.read_text(encoding="utf-8")  # neither questions nor commands
 
 
 def interrupt(chat: Screen) -> bool:

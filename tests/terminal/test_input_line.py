@@ -4,6 +4,7 @@ streams.
 
 from __future__ import annotations
 
+import functools
 import os
 import pty
 import signal
@@ -43,6 +44,10 @@ from dslocal.terminal.chat.toolbar import (
 )
 
 
+def in_no_chat() -> str:
+    return ""
+
+
 def test_history_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
     """Proves that lines come back, many-lined ones whole, the newest first, from a file of mode
     0600.
@@ -50,8 +55,8 @@ def test_history_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
     file = tmp_path / "history"
     file.touch(0o644)
     for line in ("one", "two\nlines\n\nthree", "№ 3"):
-        open_history(tmp_path).store_string(line)
-    kept = open_history(tmp_path)
+        open_history(tmp_path, in_no_chat).store_string(line)
+    kept = open_history(tmp_path, in_no_chat)
     assert list(kept.load_history_strings()) == ["№ 3", "two\nlines\n\nthree", "one"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "+one\n" in file.read_text()
@@ -73,7 +78,9 @@ def test_a_hostile_history_does_not_act(tmp_path: Path, data: bytes, lines: list
     out.
     """
     (tmp_path / "history").write_bytes(data)
-    assert list(PromptHistory(str(tmp_path / "history")).load_history_strings()) == lines
+    assert (
+        list(PromptHistory(str(tmp_path / "history"), in_no_chat).load_history_strings()) == lines
+    )
 
 
 def test_an_absurd_history_is_read_in_part(tmp_path: Path) -> None:
@@ -83,7 +90,7 @@ def test_an_absurd_history_is_read_in_part(tmp_path: Path) -> None:
     file = tmp_path / "history"
     file.touch()
     os.truncate(file, 50 * MAX_HISTORY_BYTES)
-    history = PromptHistory(str(file))
+    history = PromptHistory(str(file), in_no_chat)
     entries = [f"entry {i}" for i in range(3)]
     for entry in entries:
         history.store_string(entry)
@@ -96,10 +103,49 @@ def test_an_absurd_history_is_read_at_once(tmp_path: Path) -> None:
         test_an_absurd_history_is_read_in_part(tmp_path)
 
 
+def test_what_was_typed_in_a_conversation_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that questions and commands are removed, whole and for that conversation alone, and
+    that the file stays its owner's.
+    """
+    monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
+    saved, other = new_conversation("nano"), new_conversation("nano")
+    state = tmp_path / "state"
+    for conversation, lines in (
+        (saved, ["/file a.txt", "two\n# lines\n\n+", "the same"]),
+        (other, ["the same", f"# {saved.id}"]),
+        (saved, ["/system Be kind."]),
+    ):
+        history = open_history(state, functools.partial(str, conversation.id))
+        for line in lines:
+            history.store_string(line)
+        conversation.save([Message("user", "the same")])
+        conversation.close()
+    saved.remove()
+    kept = open_history(state, in_no_chat)
+    assert list(kept.load_history_strings()) == [f"# {saved.id}", "the same"]
+    assert stat.S_IMODE((state / "history").stat().st_mode) == 0o600
+    assert [file.name for file in state.iterdir() if file.is_file()] == ["history"]
+
+
+def test_a_conversation_is_removed_where_nothing_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that one of the chat page's goes without a history, and leaves none behind."""
+    monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path))
+    saved = new_conversation("nano")
+    saved.save([Message("user", "a")])
+    saved.close()
+    saved.remove()
+    assert not saved.file.exists()
+    assert not (tmp_path / "state" / "history").exists()
+
+
 def test_a_folder_that_cannot_be_had(tmp_path: Path) -> None:
     """Proves that the chat works without a history on disk."""
     (tmp_path / "file").touch()
-    assert isinstance(open_history(tmp_path / "file"), InMemoryHistory)
+    assert isinstance(open_history(tmp_path / "file", in_no_chat), InMemoryHistory)
 
 
 def completed(loop: Loop, text: str) -> list[tuple[str, str]]:
@@ -201,7 +247,7 @@ def entered(keys: str, tmp_path: Path, default: str = "") -> str:
     with create_pipe_input() as pipe:
         pipe.send_text(keys)
         prompt = InputLine(
-            open_history(tmp_path),
+            open_history(tmp_path, in_no_chat),
             Loop.make_completer(None),  # type: ignore[arg-type]
             lambda width: "",
             input=pipe,
@@ -228,7 +274,7 @@ def test_what_is_typed(tmp_path: Path, keys: str, default: str, line: str) -> No
     way back in history.
     """
     for earlier in ("the first", "the second"):
-        open_history(tmp_path).store_string(earlier)
+        open_history(tmp_path, in_no_chat).store_string(earlier)
     assert entered(keys, tmp_path, default) == line
 
 

@@ -25,6 +25,7 @@ from prompt_toolkit.layout.processors import Processor, Transformation, Transfor
 from prompt_toolkit.output.plain_text import PlainTextOutput
 from prompt_toolkit.utils import is_dumb_terminal
 
+from dslocal.home.input_history import FILE_NAME, history_entry
 from dslocal.terminal.sanitise import sanitise
 
 if TYPE_CHECKING:
@@ -41,7 +42,15 @@ class PromptHistory(FileHistory):
     """prompt-toolkit's file of what was typed.
 
     The newest part of it is read, and nothing in it acts on the terminal.
+
+    Args:
+        filename: The file.
+        conversation: Returns the id of the conversation that is typed in.
     """
+
+    def __init__(self, filename: str, conversation: Callable[[], str]) -> None:
+        super().__init__(filename)
+        self._conversation = conversation
 
     def load_history_strings(self) -> Iterable[str]:
         """Return the entries, the newest first: prompt-toolkit calls this."""
@@ -62,12 +71,12 @@ class PromptHistory(FileHistory):
         """Append an entry: prompt-toolkit calls this. A file that cannot be written is left."""
         if len(string) > MAX_ENTRY_CHARACTERS:
             return
-        entry = "\n# \n" + "".join(f"+{line}\n" for line in sanitise(string).split("\n"))
+        entry = history_entry(sanitise(string), self._conversation())
         try:
             file = os.open(self.filename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
                 # In one write, so that the entries of two chats do not mix.
-                os.write(file, entry.encode("utf-8", "replace"))
+                os.write(file, entry)
             finally:
                 os.close(file)
         except OSError:
@@ -86,18 +95,24 @@ class PromptHistory(FileHistory):
         return data if size <= MAX_HISTORY_BYTES else data[data.find(b"\n#") + 1 :]
 
 
-def open_history(folder: Path) -> History:
-    """Return the history in ``folder``, or one in memory where no file can be kept there."""
+def open_history(folder: Path, conversation: Callable[[], str]) -> History:
+    """Return the history in ``folder``, or one in memory where no file can be kept there.
+
+    Args:
+        folder: Where the file is.
+        conversation: Returns the id of the conversation that is typed in.
+    """
+    path = folder / FILE_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(folder / "history", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         try:
             os.fchmod(file, 0o600)
         finally:
             os.close(file)
     except (OSError, AttributeError):
         return InMemoryHistory()
-    return PromptHistory(str(folder / "history"))
+    return PromptHistory(str(path), conversation)
 
 
 class InputLine:

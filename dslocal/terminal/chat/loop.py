@@ -121,7 +121,8 @@ class ChatLoop:
 
     def make_input_line(self) -> InputLine:
         """Return the line that questions and commands are typed into."""
-        return InputLine(open_history(home.state_dir()), self.make_completer(), self.toolbar)
+        history = open_history(home.state_dir(), lambda: self.conversation.id)
+        return InputLine(history, self.make_completer(), self.toolbar)
 
     def make_completer(self) -> CommandCompleter:
         """Return what completes commands and their arguments."""

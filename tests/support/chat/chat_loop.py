@@ -48,7 +48,7 @@ class Loop(ChatLoop):
 
     def make_input_line(self) -> InputLine:
         return InputLine(
-            open_history(self._folder),
+            open_history(self._folder, lambda: self.conversation.id),
             self.make_completer(),
             self.toolbar,
             input=DummyInput(),
