@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import benchmark_pages
 import cli_reference
+import clone_and_site
 import family_table
 import plots
 
@@ -41,8 +42,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Put the tables of families and of recorded figures where a page asks for them."""
-    return family_table.with_families(benchmark_pages.with_tables(markdown))
+    """Put tables where a page asks for them, and leave out what readers of a clone are told."""
+    page_text = clone_and_site.for_site(markdown)
+    return family_table.with_families(benchmark_pages.with_tables(page_text))
 
 
 def on_page_content(html: str, page: Page, files: Files, **_: Any) -> str:

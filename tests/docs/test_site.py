@@ -7,6 +7,7 @@ each text, and figures that say where they are from.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ def tools() -> Iterator[Any]:
             return importlib.import_module(name)
 
         yield load
-    for name in ("benchmark_pages", "cli_reference", "family_table"):
+    for name in ("benchmark_pages", "cli_reference", "clone_and_site", "family_table"):
         sys.modules.pop(name, None)
 
 
@@ -51,16 +52,35 @@ def prose(file: Path) -> str:
     return FENCE.sub("", file.read_text(encoding="utf-8"))
 
 
-def test_links_lead_somewhere() -> None:
+def missing(file: Path, text: str) -> list[str]:
+    """The places inside the site that links of ``text`` lead to and that a clone does not have."""
+    targets = [link for link in LINK.findall(text) if not re.match(r"(https?:|#)", link)]
+    places = [(file.parent / link.partition("#")[0]).resolve() for link in targets]
+    return [os.path.relpath(place, DOCS) for place in places if not place.exists()]
+
+
+def test_links_lead_somewhere(tools: Any) -> None:
+    site = tools("clone_and_site").FOR_THE_SITE
     for file in documents():
-        for target in LINK.findall(prose(file)):
-            if re.match(r"(https?:|#)", target):
-                continue
-            path = target.partition("#")[0]
-            linked = (file.parent / path).resolve()
-            in_site = linked.relative_to(DOCS).as_posix() if DOCS in linked.parents else ""
-            generated = in_site in GENERATED or in_site.startswith("benchmarks/plots/")
-            assert linked.exists() or generated, f"{file}: {target}"
+        text = prose(file)
+        assert missing(file, site.sub("", text)) == [], file
+        for place in missing(file, "".join(site.findall(text))):
+            assert place in GENERATED or place.startswith("benchmarks/plots/"), file
+
+
+def test_a_clone_has_a_link_to_what_the_site_includes(tools: Any) -> None:
+    module = tools("clone_and_site")
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for name in SNIPPET.findall(text):
+            link = f"]({os.path.relpath(ROOT / name, page.parent)}"
+            assert any(link in told for told in module.FOR_CLONES.findall(text)), (page, name)
+            assert "In a clone" not in module.for_site(text)
+
+
+def test_what_the_site_shows_of_a_page(tools: Any) -> None:
+    page = "# A\n\nIn a clone, read\nB.\n\nC<!-- site: , [D](d.md) -->.\n\nIn a clone, E.\n"
+    assert tools("clone_and_site").for_site(page) == "# A\n\nC, [D](d.md).\n\n"
 
 
 def test_every_page_is_in_the_navigation() -> None:
