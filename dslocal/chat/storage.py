@@ -14,7 +14,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -214,20 +214,28 @@ def new_conversation(model: str) -> StoredConversation:
     return StoredConversation(time.strftime("%Y%m%d-%H%M%S-") + os.urandom(2).hex(), model)
 
 
-def last_conversation() -> StoredConversation:
+def last_conversation(*, other_than: str = "") -> StoredConversation:
     """Return the conversation that was written last.
+
+    Args:
+        other_than: The id of one that is not meant.
 
     Raises:
         NotFoundError: If there is none.
     """
-    for saved in list_conversations():
-        return saved
+    for saved in _conversations():
+        if saved.id != other_than:
+            return saved
     raise NotFoundError("no conversation to resume", hint="dslocal chat begins one")
 
 
 def list_conversations() -> list[StoredConversation]:
     """Return all conversations, the one written last first, without files that are damaged."""
-    found = []
+    return list(_conversations())
+
+
+def _conversations() -> Iterator[StoredConversation]:
+    """Yield what :func:`list_conversations` returns; a file is read when it is its turn."""
     for file in sorted(_folder().glob("*.jsonl"), key=_written, reverse=True):
         if _ID.fullmatch(file.stem):
             try:
@@ -235,8 +243,7 @@ def list_conversations() -> list[StoredConversation]:
             except DslocalError:
                 continue
             if saved.history:
-                found.append(saved)
-    return found
+                yield saved
 
 
 def find_conversation(text: str) -> StoredConversation:

@@ -168,6 +168,7 @@ def test_a_conversation_is_gone_on_with(own: Run) -> None:
     shown, prompt, cached = left(own, "--resume", question="Now add 5 to that.")
     assert "continuing the conversation of" in shown
     assert "4047" in shown
+    assert shown.count("continue it: dslocal chat --resume") == 1
     assert prompt - cached < 40  # the new question
     states[0].write_bytes(b"damaged")
     shown, prompt, cached = left(own, "--resume", question="Now add 5 to that.")

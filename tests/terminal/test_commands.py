@@ -4,12 +4,13 @@ errors.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from support.chat.chat_loop import Loop
 
-from dslocal.chat import load_conversation, new_conversation
+from dslocal.chat import list_conversations, load_conversation, new_conversation
 from dslocal.prompts import Message, Thinking
 from dslocal.terminal import clipboard
 from dslocal.terminal.chat.answer_presenter import shortened
@@ -41,7 +42,7 @@ SAID = [
     ("/save it's", "/save: No closing quotation"),
     ("/sessions", "no conversation is kept yet"),
     ("/sessions moon", "no conversation has 'moon' in it"),
-    ("/resume", "/resume: which conversation? (/sessions lists them)"),
+    ("/resume", "/resume: there is no other conversation (/sessions lists what is kept)"),
     (
         "/resume 20010101-000000-abcd",
         "no conversation called '20010101-000000-abcd' (dslocal sessions lists them)",
@@ -271,6 +272,32 @@ def test_conversations(loop: Loop) -> None:
         load_conversation(first.file).history,
     )
     assert "4047" in loop.said("Now add 5 to that.")
+    lima = next(saved for saved in list_conversations() if saved.id != first.id)
+    for before in (lima, first):  # alone, from one to the other
+        assert "continuing the conversation of" in loop.said("/resume")
+        assert loop.conversation.id == before.id
+
+
+def test_leaving_says_how_to_continue(loop: Loop) -> None:
+    """Proves that it is one line, that it names the conversation where another is the last, and
+    that there is none where nothing was asked.
+    """
+
+    def last_lines() -> list[str]:
+        loop.said()
+        loop.run()  # the input is at its end
+        return [line for line in loop.words.getvalue().splitlines() if "--resume" in line]
+
+    assert last_lines() == []
+    loop.said(QUESTION)
+    assert last_lines() == ["continue it: dslocal chat --resume"]
+    later = new_conversation("nano")
+    later.save([Message("user", "later")])
+    os.utime(later.file, (2e9, 2e9))
+    assert last_lines() == [f"continue it: dslocal chat --resume {loop.conversation.id}"]
+    loop.said("/clear")
+    assert last_lines() == []
+    later.close()
 
 
 def test_a_cut_answer(loop: Loop) -> None:

@@ -134,8 +134,8 @@ COMMANDS = {
         session_commands.show_sessions,
     ),
     "resume": Command(
-        "/resume ID",
-        "continue an earlier conversation",
+        "/resume [ID]",
+        "continue the last conversation before this, or another",
         session_commands.resume,
         session_commands.suggest_conversations,
     ),

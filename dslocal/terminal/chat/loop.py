@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from dslocal import chat, home, prompts
 from dslocal.chat.resume import resume_session, save_session_cache
-from dslocal.errors import DslocalError, Terminated
+from dslocal.errors import DslocalError, NotFoundError, Terminated
 from dslocal.terminal import pager
 from dslocal.terminal.sanitise import one_line, sanitise
 from dslocal.terminal.word_wrap import wrap_words
@@ -186,7 +187,7 @@ class ChatLoop:
                 else:
                     self._stop_editing()
             except EOFError:
-                return
+                break
             except Terminated:
                 raise
             except KeyboardInterrupt:
@@ -194,10 +195,11 @@ class ChatLoop:
                     is_leaving = False  # Ctrl-C cleared the line
                     self._stop_editing()
                 elif is_leaving:
-                    return
+                    break
                 else:
                     is_leaving = True
                     self.notify("Ctrl-C again leaves")
+        self._take_leave()
 
     def _stop_editing(self) -> None:
         """Leave the last question as it is, if it was being edited."""
@@ -217,6 +219,16 @@ class ChatLoop:
             home.write_state("chat", {"explained": True})
         if self.session.history or self.unanswered:
             self.describe_conversation()
+
+    def _take_leave(self) -> None:
+        """Show how this conversation is continued, where it is kept and something was asked."""
+        if not self.conversation.questions:
+            return
+        with suppress(NotFoundError):  # its file was deleted meanwhile
+            is_last = chat.last_conversation().id == self.conversation.id
+            id = "" if is_last else f" {self.conversation.id}"
+            with_options = ", with the same options" if self.session.context.destination else ""
+            self.notify(f"continue it{with_options}: dslocal chat --resume{id}")
 
     def _read_line(self) -> str:
         """Return the next line; meanwhile the KV cache is made ready for it."""

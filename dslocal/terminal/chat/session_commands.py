@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len, set_cell_size
 
 from dslocal import chat
-from dslocal.errors import UsageError
+from dslocal.errors import NotFoundError, UsageError
 from dslocal.terminal.sanitise import one_line
 
 from .export import to_markdown, write_new
@@ -67,16 +67,28 @@ def show_sessions(loop: ChatLoop, text: str) -> None:
 
 
 def resume(loop: ChatLoop, text: str) -> None:
-    """/resume: continue an earlier conversation."""
-    if not text:
-        raise UsageError("/resume: which conversation?", hint="/sessions lists them")
-    stored = chat.find_conversation(text)
+    """/resume: continue an earlier conversation, by default the last one before this one."""
+    stored = chat.find_conversation(text) if text else _conversation_before(loop)
     if stored.id == loop.conversation.id and loop.conversation.history:
         raise UsageError(f"{stored.id} is this conversation")
     loop.resume_conversation(stored)
     loop.describe_conversation()
     if stored.model != loop.model:
         loop.notify(f"it was with {one_line(stored.model, 60)}; /model switches")
+
+
+def _conversation_before(loop: ChatLoop) -> chat.StoredConversation:
+    """Return the conversation that was written last, other than this one.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    try:
+        return chat.last_conversation(other_than=loop.conversation.id)
+    except NotFoundError as e:
+        raise NotFoundError(
+            "/resume: there is no other conversation", hint="/sessions lists what is kept"
+        ) from e
 
 
 def suggest_conversations(loop: ChatLoop, typed: str) -> Suggestions:
