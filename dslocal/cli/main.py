@@ -45,7 +45,7 @@ from dslocal.terminal.sanitise import one_line
 from . import PROGRAM, leave_at_once, restore_interrupts
 from .completion.scripts import REQUEST_VARIABLE, register_shells
 from .options import ModelFlag
-from .parsing import OneValueCommand, RootGroup, refuse_options
+from .parsing import ModelOptionCommand, OneValueCommand, RootGroup, refuse_options
 from .process import environment, signals, streams
 
 HINTS = {
@@ -64,7 +64,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(cls=OneValueCommand)(ask)
+app.command(cls=ModelOptionCommand)(ask)
 app.command(cls=OneValueCommand)(bench)
 app.command("build-rpc", cls=OneValueCommand)(build_rpc)
 app.command(cls=ChatCommand)(chat)

@@ -6,6 +6,7 @@ command that other programs have, and dslocal has not, is answered with the one 
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -16,8 +17,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dslocal.errors import UsageError
+from dslocal.files import is_file
 
 END_OF_OPTIONS = "--"
+RESUME = "--resume"  # of dslocal chat
 MAX_SHOWN = 60  # characters of a word
 
 # What other programs call a command, and what does the same here; {model} is the word behind it.
@@ -25,7 +28,7 @@ _CHAT = "dslocal chat {model} talks with it, dslocal ask -m {model} answers one 
 _MODELS = "dslocal models lists what is on this machine"
 _PULL = "dslocal pull {model} downloads it"
 _RM = "dslocal rm {model} removes it"
-_ASK = 'dslocal ask -m {model} "…" answers one question'
+ASK = 'dslocal ask -m {model} "…" answers one question'
 _LOADED = "only dslocal serve keeps a model loaded, and Ctrl-C ends it"
 _SHOW = "dslocal show {model} says what it is"
 _CONVERT = "dslocal convert {model} makes GGUF files of it"
@@ -42,7 +45,7 @@ OTHER_COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("list", "ls", "model", "tags", "installed"), _MODELS),
     **dict.fromkeys(("download", "get", "fetch", "install", "add"), _PULL),
     **dict.fromkeys(("remove", "delete", "del", "erase"), _RM),
-    **dict.fromkeys(("generate", "complete", "prompt", "infer", "query", "answer"), _ASK),
+    **dict.fromkeys(("generate", "complete", "prompt", "infer", "query", "answer"), ASK),
     **dict.fromkeys(("ps", "stop", "unload", "kill", "down", "eject"), _LOADED),
     **dict.fromkeys(("info", "inspect", "describe", "cat"), _SHOW),
     **dict.fromkeys(("create", "export"), _CONVERT),
@@ -94,6 +97,36 @@ class OneValueCommand(_StrictParser, TyperCommand):
     """A command that refuses options of which only one would count."""
 
 
+class ModelOptionCommand(OneValueCommand):
+    """A command whose arguments are not a model; where one stands first, the hint names ``-m``."""
+
+    with_model: ClassVar[str] = "dslocal {command} -m {model} …"
+    with_file: ClassVar[str] = "dslocal {command} -f {file} …"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse ``args``.
+
+        Raises:
+            UsageError: There are too many, and the first is a model or a text file.
+        """
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as e:
+            is_of_an_option = hasattr(e, "option_name") or hasattr(e, "param")
+            hint = "" if is_of_an_option or not given else self._suggest(given[0])
+            if not hint:
+                raise
+            raise UsageError(e.format_message(), hint=hint) from e
+
+    def _suggest(self, first: str) -> str:
+        """Return how ``first`` is given, a model or a text file; empty where it is neither."""
+        named = shlex.quote(first)
+        if is_file(Path(first)) and not first.lower().endswith(".gguf"):
+            return self.with_file.format(command=self.name, file=named)
+        return self.with_model.format(command=self.name, model=named) if _is_here(first) else ""
+
+
 class SuggestingGroup(_StrictParser, TyperGroup):
     """A group that answers a command that it has not with the one that does the same."""
 
@@ -126,14 +159,34 @@ class SuggestingGroup(_StrictParser, TyperGroup):
 
 
 class RootGroup(SuggestingGroup):
-    """``dslocal`` itself, whose first word may also be a model or a question."""
+    """``dslocal`` itself, whose first word may also be a model, a question or a help topic."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse ``args``.
+
+        Raises:
+            UsageError: An option of the chat has no command before it.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as e:
+            option = getattr(e, "option_name", "")
+            chat: Any = self.get_command(ctx, "chat")
+            if any(option in (*param.opts, *param.secondary_opts) for param in chat.params):
+                hint = f"dslocal chat {option} …" if option != RESUME else f"dslocal chat {RESUME}"
+                raise UsageError(e.format_message(), hint=hint) from e
+            raise
 
     def suggest(self, args: Sequence[str]) -> str:
         """Return what ``args`` are meant as: a command, a model, or a question."""
+        from dslocal.cli.help_topics import topic_names
+
         word = args[0]
         found = super().suggest(args)
         if found and not found.startswith("near"):
             return found
+        if word.lower() in topic_names():
+            return f"dslocal help {word.lower()} explains it"
         if len(word.split()) > 1 or word.endswith("?"):
             return 'dslocal ask "…" answers a question'
         name = _model_name(word)
@@ -222,7 +275,7 @@ def _is_elsewhere(name: str, suggested: str) -> bool:
     """Return whether the model must be fetched before ``suggested`` can be done."""
     from dslocal import catalog
 
-    if suggested not in (_CHAT, _ASK, _SERVE) or not name or _is_here(name):
+    if suggested not in (_CHAT, ASK, _SERVE) or not name or _is_here(name):
         return False
     return "/" in name or catalog.find_entry(name.partition(":")[0]) is not None
 

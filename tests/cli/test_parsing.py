@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from support.cli.running import Run
+
+from dslocal import catalog
 
 REPEATED = [
     (["ask", "--seed", "1", "--seed", "1", "x"], "--seed is given 2 times"),
@@ -93,16 +96,34 @@ OTHERS = [
     (["sessions", "list"], "dslocal sessions alone lists them"),
     (["sessions", "Paris"], "dslocal sessions --search TEXT"),
     (["templates", "ls"], "dslocal templates alone lists them"),
+    (["privacy"], "(dslocal help privacy explains it)"),
+    (["Memory"], "(dslocal help memory explains it)"),
+    (["--resume"], "(dslocal chat --resume)"),
+    (["-m", "nano", "--resume"], "(dslocal chat --resume)"),
+    (["--ctx", "4k"], "(dslocal chat --ctx …)"),
+    (["ask", "nano", "2 + 2?"], "(dslocal ask -m nano …)"),
+    (["ask", "{nano}", "2 + 2?"], "(dslocal ask -m {nano} …)"),
+    (["ask", "{checkpoint}", "2 + 2?"], "(dslocal ask -m {checkpoint} …)"),
+    (["ask", "{text}", "2 + 2?"], "(dslocal ask -f {text} …)"),
+    (["ask", "2", "+", "2?"], "(dslocal ask --help has the options)"),
+    (["chat", "nano", "2 + 2?"], '(dslocal ask -m nano "…" answers one question)'),
     (["help", "run"], "dslocal chat NAME"),
     (["help", "modles"], "near it: models"),
 ]
 
 
 @pytest.mark.parametrize(("args", "said"), OTHERS, ids=[" ".join(args) for args, _ in OTHERS])
-def test_commands_of_other_programs_are_answered(run: Run, args: list[str], said: str) -> None:
-    done = run.inside(*args)
+def test_commands_of_other_programs_are_answered(
+    run: Run, nano: Path, args: list[str], said: str
+) -> None:
+    named = {
+        "nano": nano,
+        "checkpoint": catalog.load_registry()["nano"].folder,
+        "text": Path(__file__),
+    }
+    done = run.inside(*(arg.format(**named) for arg in args))
     assert (done.returncode, done.stdout) == (2, b"")
-    assert said in done.stderr.decode()
+    assert said.format(**named) in done.stderr.decode()
 
 
 COMMANDS = (

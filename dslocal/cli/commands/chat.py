@@ -12,7 +12,7 @@ import typer
 
 from dslocal.cli.option_groups import EngineOptions, LoadOptions, NamedModel, with_option_groups
 from dslocal.cli.options import Effort, FamilyFlag, MathFlag, Think
-from dslocal.cli.parsing import OneValueCommand
+from dslocal.cli.parsing import ASK, RESUME, ModelOptionCommand
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from dslocal.cli.engine_choice import EngineChoice
     from dslocal.cli.session_setup import ModelFile
 
-RESUME = "--resume"
 NANO = "nano"  # the name in its header
 LAST = "last"  # the value of --resume where it stands alone
 
 
-class ChatCommand(OneValueCommand):
+class ChatCommand(ModelOptionCommand):
     """Lets ``--resume`` stand alone.
 
     What follows it is its value only where it looks like a conversation's id.
     """
+
+    with_model = ASK  # a model may stand first here, and a question may not follow
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse ``args`` after giving a lone ``--resume`` its value."""
