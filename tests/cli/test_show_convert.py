@@ -11,7 +11,8 @@ import struct
 from pathlib import Path
 
 import pytest
-from support.cli.running import Run
+from support.cli.running import BINARY, Run
+from support.terminal.screen import Screen
 
 from dslocal import catalog
 from dslocal.gguf.header import read_header
@@ -209,6 +210,22 @@ def test_a_size_is_answered_in_its_own_unit(run: Run, tmp_path: Path) -> None:
     assert least is not None
     fits = run.inside("convert", "nano", "--dry-run", "--size", least[1].decode())
     assert fits.returncode == 0, fits.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "is_model"), [([], True), (["--mtp-only"], False), (["--json"], False)]
+)
+def test_the_next_step_is_shown_on_a_terminal(
+    run: Run, tmp_path: Path, args: list[str], is_model: bool
+) -> None:
+    out = tmp_path / "a b.gguf"
+    with Screen(
+        [str(BINARY), "convert", "nano", "-o", str(out), "--quant", "Q4_0", *args], run.env()
+    ) as screen:
+        assert screen.leave() == 0
+    shown = " ".join(screen.text.split())
+    assert shown.endswith(f"dslocal chat '{out}' talks with it") is is_model, shown
+    assert ("talks with it" in shown) is is_model
 
 
 def test_a_check_says_what_it_means_and_another_ending_is_remarked_on(

@@ -49,12 +49,15 @@ def convert(
             _print_needs(job, shown, as_json=run.as_json)
             return
         plan, reports = _write(job, shown, shows_bits=shows_bits)
+    is_draft = job.request.mtp in ("only", "dspark-only")  # a draft model needs its model
+    models = [] if is_draft else [report.path for report in reports[: len(job.request.recipes)]]
     errors = None
     if run.verify:
         errors = results.verified(plan, job.targets, job.jobs, as_json=run.as_json)
-        if job.request.mtp not in ("only", "dspark-only"):  # a draft model needs its model
-            results.load_each([report.path for report in reports[: len(job.request.recipes)]])
+        results.load_each(models)
     results.print_results(reports, errors, as_json=run.as_json)
+    if models and not run.as_json:
+        results.print_next_step(models[0])
 
 
 @dataclass(frozen=True)

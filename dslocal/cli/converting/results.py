@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dslocal.errors import ConversionError, ExitCode
+from dslocal.terminal.sanitise import one_line
 
 if TYPE_CHECKING:
     from dslocal.api.progress import Phase
@@ -195,6 +198,13 @@ def print_results(
                 f"{error.recipe}: {error.tensor_class}: relative error {error.measured:.4f}, "
                 f"{error.expected:.4f} is expected"
             )
+
+
+def print_next_step(model: Path) -> None:
+    """Print how a model that was written is used; on a terminal only."""
+    if sys.stderr.isatty():
+        command = f"dslocal chat {shlex.quote(str(model))}"
+        print(f"{one_line(command)} talks with it", file=sys.stderr)
 
 
 def _print_reports(reports: Sequence[ConversionReport], errors: Sequence[TensorClassRmse]) -> None:
