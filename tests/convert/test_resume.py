@@ -194,7 +194,7 @@ def test_a_disk_that_fills_up(
     _fail_after(monkeypatch, 60)
     with pytest.raises(ConversionError, match="No space left") as caught:
         converter.write_gguf(plan_of(checkpoint), outs_in(tmp_path))
-    assert "continues" in caught.value.hint
+    assert "continues where it stopped" in caught.value.hint
     assert not any(out.exists() for out in outs_in(tmp_path))
     monkeypatch.undo()
     converter.write_gguf(plan_of(checkpoint), outs_in(tmp_path))
