@@ -10,34 +10,14 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import NamedTuple
 
-from .exact import Arithmetic, ExactValue, TooHard, number, symbol
+from .arithmetic import Arithmetic
+from .exact_values import ExactValue, TooHard, number, symbol
+from .formula_tokens import MAX_DIGITS, NotAFormula, Token, literal_value, split_tokens
 
 MAX_DEPTH = 40
-MAX_DIGITS = 1000
 MAX_LETTERS = 3  # of a product of variables written without signs
 
-_TOKEN = re.compile(
-    r"""
-    (?P<space>\s*)
-    (?:
-      (?P<number>
-          \d+\.\d*[eE][+-]?\d{1,4}(?!\d)
-        | \d+[eE]\d{1,4}(?!\d)
-        | \d+[eE][+-]\d{2,4}(?!\d)      # 2e-3 with one digit is a sum
-        | \d+\.?\d*
-        | \.\d+
-      )
-    | (?P<command>\\[A-Za-z]+)
-    | (?P<brace>\\[{}|])
-    | (?P<letters>[A-Za-z]+)
-    | (?P<greek>[α-ωΑ-Ω])
-    | (?P<sign>[-+*/^_!%()\[\]{}|'∞])
-    )
-    """,
-    re.VERBOSE,
-)
 # two plain numbers behind \frac: {1}{2}, 12, {1}2, 1{2}
 _PLAIN_FRACTION = re.compile(
     r"\{(\d+)\}\{(\d+)\}|(\d)(\d)(?!\d)|\{(\d+)\}(\d)|(\d)\{(\d+)\}", re.ASCII
@@ -68,21 +48,6 @@ _GREEK = frozenset(
 _CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
 
 
-class NotAFormula(Exception):
-    """The text is not a formula, as far as this grammar knows."""
-
-
-class _Token(NamedTuple):
-    """A piece of a formula, its kind, and whether there was space before it."""
-
-    kind: str
-    text: str
-    spaced: bool
-
-
-_END = _Token("end", "", False)
-
-
 def value_of(text: str, arithmetic: Arithmetic) -> ExactValue:
     """Return the value that ``text`` spells.
 
@@ -102,13 +67,13 @@ class _FormulaReader:
 
     def __init__(self, text: str, arithmetic: Arithmetic) -> None:
         self._arithmetic = arithmetic
-        self._tokens = _tokens(text)
+        self._tokens = split_tokens(text)
         self._at = 0
         self._depth = 0
         self._open_bars = 0
 
     @property
-    def next(self) -> _Token:
+    def next(self) -> Token:
         """Return the token that comes next."""
         return self._tokens[self._at]
 
@@ -248,7 +213,7 @@ class _FormulaReader:
         digits = self._take()
         if "." in digits and self.next.text in ("\\overline", "\\bar", "\\dot"):
             return number(self._recurring(digits))
-        whole = number(_literal(digits))
+        whole = number(literal_value(digits))
         if not digits.isdigit():
             return whole
         if self.next.text == "\\frac":
@@ -293,7 +258,7 @@ class _FormulaReader:
         if not period.isdigit() or len(period) + len(digits) > MAX_DIGITS:
             raise NotAFormula
         decimals = len(digits.partition(".")[2])
-        return _literal(digits) + Fraction(int(period), (10 ** len(period) - 1) * 10**decimals)
+        return literal_value(digits) + Fraction(int(period), (10 ** len(period) - 1) * 10**decimals)
 
     def _letter(self) -> str:
         """Read the first letter of a run, whose rest is left for the next factor."""
@@ -302,7 +267,7 @@ class _FormulaReader:
             raise NotAFormula
         if len(run.text) == 1:
             return self._take()
-        self._tokens[self._at] = _Token(run.kind, run.text[1:], run.spaced)
+        self._tokens[self._at] = Token(run.kind, run.text[1:], run.spaced)
         return run.text[0]
 
     def _variable(self, name: str) -> ExactValue:
@@ -343,10 +308,10 @@ class _FormulaReader:
         if text == "{":
             return self._group()
         if kind == "number" and text.isdigit() and len(text) > 1:
-            self._tokens[self._at] = _Token(kind, text[1:], False)
+            self._tokens[self._at] = Token(kind, text[1:], False)
             return number(int(text[0]))
         if kind == "number":
-            return number(_literal(self._take()))
+            return number(literal_value(self._take()))
         return self._primary()
 
     def _function(self, name: str) -> ExactValue:
@@ -394,28 +359,3 @@ class _FormulaReader:
                 break
             value = self._arithmetic.multiply(value, self._power())
         return value
-
-
-def _tokens(text: str) -> list[_Token]:
-    """Return the tokens of ``text``, the last of which is the end."""
-    text = text.strip()
-    tokens = []
-    at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if not match or not match.lastgroup:
-            raise NotAFormula
-        tokens.append(_Token(match.lastgroup, match[match.lastgroup], bool(match["space"])))
-        at = match.end()
-    return [*tokens, _END]
-
-
-def _literal(digits: str) -> Fraction:
-    """Return the value of a number as it is written."""
-    if len(digits) > MAX_DIGITS:
-        raise TooHard
-    parts = digits.lower().split("e")
-    exponent = int(parts[1]) if len(parts) > 1 else 0
-    if abs(exponent) > MAX_DIGITS:
-        raise TooHard
-    return Fraction(parts[0].rstrip(".")) * Fraction(10) ** exponent

@@ -1,11 +1,7 @@
 """Calculate exactly with what final answers are made of, and bound the work of an answer.
 
-An :class:`ExactValue` is a quotient of two sums of products: a rational coefficient times powers of
-generators. Generators are primes under a root, π, e, i, variables, and what is kept as it is (a
-sine, a nested root) under its canonical spelling. Roots of primes are linearly independent over the
-rationals, so two values whose cross products are the same sum are equal, and √2/2 meets 1/√2
-without any floating point. What is said to be equal is equal; an identity that is not known
-(sin² + cos² = 1) is missed.
+Two values whose cross products are the same sum are equal. What is said to be equal is equal; an
+identity that is not known (sin² + cos² = 1) is missed.
 
 Nothing here evaluates text. Every number is bounded in bits and every operation in steps; beyond
 that, :class:`TooHard` is raised.
@@ -14,80 +10,29 @@ that, :class:`TooHard` is raised.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+
+from .exact_values import (
+    MAX_BITS,
+    ONE,
+    ExactValue,
+    Term,
+    Terms,
+    TooHard,
+    bounded,
+    common_factor,
+    is_positive,
+    join,
+    number,
+    spell,
+    symbol,
+)
 
 MAX_STEPS = 20_000  # products of two terms, about; a quarter of a second at the worst
-MAX_BITS = 8192  # of a numerator or denominator
 MAX_POWER = 64  # of a sum
 MAX_ROOT = 12
 MAX_FACTORIAL = 500
 MAX_TRIAL = 10_000  # primes above this are not looked for
-
-Monomial = tuple[tuple[str, Fraction], ...]  # generators with their exponents, sorted
-Terms = dict[Monomial, Fraction]  # coefficients by monomial
-ONE: Terms = {(): Fraction(1)}
-POSITIVE = frozenset({"π", "e"})  # generators that are known to be positive, besides the primes
-
-
-class TooHard(Exception):
-    """More work than an answer is worth, or no value at all, such as 1/0."""
-
-
-class Term(NamedTuple):
-    """A monomial and its coefficient."""
-
-    monomial: Monomial
-    coefficient: Fraction
-
-    @property
-    def has_known_sign(self) -> bool:
-        """Return whether all generators are positive, so that the coefficient has the sign."""
-        return all(_is_positive(name) for name, _ in self.monomial)
-
-
-@dataclass(frozen=True, slots=True)
-class ExactValue:
-    """A quotient of two sums.
-
-    The denominator is one or has several terms; a single term is divided by at once.
-    """
-
-    numerator: Terms
-    denominator: Terms
-
-    @property
-    def rational(self) -> Fraction | None:
-        """Return the rational number that this is, if it is one."""
-        if self.denominator != ONE or len(self.numerator) > 1:
-            return None
-        return self.numerator.get((), None if self.numerator else Fraction(0))
-
-    @property
-    def term(self) -> Term | None:
-        """Return the only term, if there is but one."""
-        if self.denominator != ONE or len(self.numerator) != 1:
-            return None
-        return Term(*next(iter(self.numerator.items())))
-
-    @property
-    def spelling(self) -> str:
-        """Return the same text for the same terms, whatever order they came in."""
-        if self.denominator == ONE:
-            return _spell(self.numerator)
-        return f"({_spell(self.numerator)})/({_spell(self.denominator)})"
-
-
-def number(value: Fraction | int) -> ExactValue:
-    """Return a rational number."""
-    return ExactValue({(): _bounded(Fraction(value))} if value else {}, ONE)
-
-
-def symbol(name: str) -> ExactValue:
-    """Return a generator: ``π``, ``e``, ``i``, a variable, or what is to be kept as it is."""
-    return ExactValue({((name, Fraction(1)),): Fraction(1)}, ONE)
 
 
 class Arithmetic:
@@ -182,7 +127,7 @@ class Arithmetic:
             return value
         if value.denominator != ONE:
             return symbol(f"root{degree}({value.spelling})")
-        content = _content(value.numerator.values())
+        content = common_factor(value.numerator.values())
         term = value.term
         if term and term.coefficient < 0:
             if degree == 2 and term.has_known_sign:
@@ -238,7 +183,7 @@ class Arithmetic:
         self.spend(len(a) + len(b))
         total = dict(a)
         for monomial, c in b.items():
-            total[monomial] = _bounded(total.get(monomial, Fraction(0)) + c)
+            total[monomial] = bounded(total.get(monomial, Fraction(0)) + c)
         return {monomial: c for monomial, c in total.items() if c}
 
     def _product(self, a: Terms, b: Terms) -> Terms:
@@ -252,9 +197,9 @@ class Arithmetic:
                 bits = c.numerator.bit_length() + c.denominator.bit_length()
                 bits += d.numerator.bit_length()
                 self.spend(1 + len(one) + len(other) + bits // 256)
-                factor, monomial = _join(one, other)
-                coefficient = _bounded(c * d) * factor
-                total[monomial] = _bounded(total.get(monomial, Fraction(0)) + coefficient)
+                factor, monomial = join(one, other)
+                coefficient = bounded(c * d) * factor
+                total[monomial] = bounded(total.get(monomial, Fraction(0)) + coefficient)
         return {monomial: c for monomial, c in total.items() if c}
 
     def _quotient(self, numerator: Terms, denominator: Terms) -> ExactValue:
@@ -265,7 +210,7 @@ class Arithmetic:
         if len(denominator) > 1:
             return ExactValue(numerator, denominator)
         ((monomial, c),) = denominator.items()
-        factor, inverse = _join(tuple((name, -e) for name, e in monomial), ())
+        factor, inverse = join(tuple((name, -e) for name, e in monomial), ())
         return ExactValue(self._product(numerator, {inverse: factor / c}), ONE)
 
     def _whole_power(self, base: ExactValue, exponent: int) -> ExactValue:
@@ -291,26 +236,26 @@ class Arithmetic:
         power = abs(c) ** exponent if abs(c) != 1 else Fraction(1)
         if c < 0 and exponent % 2:
             power = -power
-        factor, raised = _join(tuple((name, e * exponent) for name, e in term.monomial), ())
-        return ExactValue({raised: _bounded(power * factor)}, ONE)
+        factor, raised = join(tuple((name, e * exponent) for name, e in term.monomial), ())
+        return ExactValue({raised: bounded(power * factor)}, ONE)
 
     def _symbolic_power(self, base: Term, exponent: Term) -> ExactValue:
         """Return a single term to a power in which there is a generator."""
-        name = _spell({exponent.monomial: Fraction(1)})
+        name = spell({exponent.monomial: Fraction(1)})
         generators = base.monomial
         if base.coefficient > 0 and base.has_known_sign:
             parts = [*self._prime_powers(base.coefficient), *generators]
         elif base.coefficient == 1 and len(generators) == 1 and generators[0][1] == 1:
             parts = [*generators]
         else:
-            inside = _spell({base.monomial: base.coefficient})
-            return symbol(f"({inside})^({_spell({exponent.monomial: exponent.coefficient})})")
+            inside = spell({base.monomial: base.coefficient})
+            return symbol(f"({inside})^({spell({exponent.monomial: exponent.coefficient})})")
         powers = [(f"{g}^({name})", e * exponent.coefficient) for g, e in parts]
         return ExactValue({tuple(sorted(powers)): Fraction(1)}, ONE)
 
     def _rational_root(self, value: Fraction, degree: int) -> ExactValue:
         powers = tuple((name, e / degree) for name, e in self._prime_powers(value))
-        factor, monomial = _join(powers, ())
+        factor, monomial = join(powers, ())
         return ExactValue({monomial: factor}, ONE)
 
     def _primitive_root(self, terms: Terms, degree: int) -> ExactValue:
@@ -319,15 +264,15 @@ class Arithmetic:
         π and e leave the root, one variable alone becomes a power, and the rest stays under it.
         """
         if len(terms) > 1:
-            return symbol(f"root{degree}({_spell(terms)})")
+            return symbol(f"root{degree}({spell(terms)})")
         ((monomial, c),) = terms.items()
-        outside = [(name, e / degree) for name, e in monomial if _is_positive(name)]
-        inside = tuple((name, e) for name, e in monomial if not _is_positive(name))
+        outside = [(name, e / degree) for name, e in monomial if is_positive(name)]
+        inside = tuple((name, e) for name, e in monomial if not is_positive(name))
         if c == 1 and len(inside) == 1 and inside[0][1] == 1 and inside[0][0] != "i":
             outside.append((inside[0][0], Fraction(1, degree)))
         elif inside or c != 1:
-            outside.append((f"root{degree}({_spell({inside: c})})", Fraction(1)))
-        factor, joined = _join(tuple(outside), ())
+            outside.append((f"root{degree}({spell({inside: c})})", Fraction(1)))
+        factor, joined = join(tuple(outside), ())
         return ExactValue({joined: factor}, ONE)
 
     def _prime_powers(self, value: Fraction) -> list[tuple[str, Fraction]]:
@@ -367,60 +312,3 @@ def _as_power(n: int) -> tuple[int, int]:
         return square, 2
     cube = round(n ** (1 / 3))
     return (cube, 3) if cube**3 == n else (n, 1)
-
-
-def _join(a: Monomial, b: Monomial) -> tuple[Fraction, Monomial]:
-    """Return the product of two monomials.
-
-    Returns:
-        A rational factor (√2 · √2 = 2, i · i = -1) and a monomial.
-    """
-    exponents = dict(a)
-    for name, e in b:
-        exponents[name] = exponents.get(name, Fraction(0)) + e
-    factor = Fraction(1)
-    for name, e in exponents.items():
-        if name.isdigit():
-            whole = math.floor(e)
-            if abs(whole) * int(name).bit_length() > MAX_BITS:
-                raise TooHard
-            factor *= Fraction(int(name)) ** whole
-            exponents[name] = e - whole
-        elif name == "i" and e.denominator == 1:
-            factor *= -1 if e % 4 >= 2 else 1
-            exponents[name] = Fraction(e % 2)
-    return factor, tuple(sorted((name, e) for name, e in exponents.items() if e))
-
-
-def _bounded(value: Fraction) -> Fraction:
-    """Return ``value``.
-
-    Raises:
-        TooHard: If it is too long.
-    """
-    if value.numerator.bit_length() > MAX_BITS or value.denominator.bit_length() > MAX_BITS:
-        raise TooHard
-    return value
-
-
-def _content(coefficients: Iterable[Fraction]) -> Fraction:
-    """Return the positive rational that leaves whole coefficients without a common factor."""
-    numbers = list(coefficients)
-    return Fraction(
-        math.gcd(*(c.numerator for c in numbers)), math.lcm(*(c.denominator for c in numbers))
-    )
-
-
-def _is_positive(name: str) -> bool:
-    return name.isdigit() or name in POSITIVE
-
-
-def _spell(terms: Terms) -> str:
-    parts = []
-    for monomial, c in sorted(terms.items()):
-        powers = "·".join(f"{name}^{e}" for name, e in monomial)
-        parts.append(f"{c}·{powers}")
-    spelled = "+".join(parts)
-    if len(spelled) > MAX_BITS:
-        raise TooHard
-    return spelled

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .exact import Arithmetic, TooHard
+from .arithmetic import Arithmetic
+from .exact_values import TooHard
 from .parsed_answer import Answer, ChoiceLetter, Group, Number, Relation, Words
 
 # kinds of groups in which order does not count; a list without brackets is a set

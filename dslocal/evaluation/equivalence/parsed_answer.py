@@ -11,9 +11,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .exact import Arithmetic, ExactValue, TooHard
-from .extraction import boxed_content
-from .formulas import NotAFormula, value_of
+from dslocal.evaluation.extraction import boxed_content
+
+from .arithmetic import Arithmetic
+from .exact_values import ExactValue, TooHard
+from .formula_tokens import NotAFormula
+from .formulas import value_of
 from .notation import MAX_LENGTH, normalize, split_unit, without_thousands
 
 MAX_DEPTH = 8
