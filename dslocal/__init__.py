@@ -28,7 +28,8 @@ _MODULES = {
     "dslocal.api.answer": ("Answer", "AnswerStream", "Done", "Usage"),
     "dslocal.api.conversation": ("Chat",),
     "dslocal.api.conversion": ("convert",),
-    "dslocal.api.model": ("Model", "load"),
+    "dslocal.api.loading": ("load",),
+    "dslocal.api.model": ("Model",),
     "dslocal.api.planning": ("ModelPlan", "plan"),
     "dslocal.api.quality": ("Quality", "quality"),
     "dslocal.api.quantization.quantize": ("quantize",),
@@ -102,7 +103,8 @@ if TYPE_CHECKING:
     from dslocal.api.answer import Answer, AnswerStream, Done, Usage
     from dslocal.api.conversation import Chat
     from dslocal.api.conversion import convert
-    from dslocal.api.model import Model, load
+    from dslocal.api.loading import load
+    from dslocal.api.model import Model
     from dslocal.api.planning import ModelPlan, plan
     from dslocal.api.quality import Quality, quality
     from dslocal.api.quantization.quantize import quantize

@@ -27,9 +27,9 @@ MANY_PARAMETERS: dict[str, str] = {
     "dslocal/api/conversion.py::convert": "public, keyword-only: one a thing that a user decides",
     "dslocal/api/quantization/quantize.py::quantize": "public, keyword-only: those of convert",
     "dslocal/api/model.py::ask": "public, keyword-only: one a thing that a user decides",
-    "dslocal/api/model.py::load": "public, keyword-only: one a thing that a user decides",
+    "dslocal/api/loading.py::load": "public, keyword-only: one a thing that a user decides",
     "dslocal/api/model.py::stream": "public, keyword-only: those of ask",
-    "dslocal/api/planning.py::plan": "public, keyword-only: one a thing that a user decides",
+    "dslocal/api/planning/model_plan.py::plan": "public: one a thing that a user decides",
     "dslocal/engine/sampling/sampler.py::__init__": "each setting of sampling by its usual name",
 }
 

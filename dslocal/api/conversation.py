@@ -15,7 +15,8 @@ from dslocal.errors import DslocalError, NotFoundError
 from dslocal.prompts.messages import Message, ToolCall
 
 from .answer import Answer, AnswerStream
-from .model import OnPrefill, SamplingSettings, new_seed
+from .model import OnPrefill
+from .sampling_settings import SamplingSettings, new_seed
 
 if TYPE_CHECKING:
     from dslocal.chat.session import Session

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dslocal import __version__, home, prompts
 from dslocal.api.file_faults import new_faults
-from dslocal.api.model import read_family
+from dslocal.api.model_file import read_family
 from dslocal.catalog import conversion_cache, resolve
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.load_config import LoadConfig

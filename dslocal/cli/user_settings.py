@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dslocal import home, prompts
 from dslocal.api.load_options import FLAG_NAMES, overrides, streams_experts, workers
-from dslocal.api.model import new_seed
+from dslocal.api.sampling_settings import new_seed
 from dslocal.api.sizes import size_in_bytes
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader

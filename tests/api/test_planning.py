@@ -11,7 +11,7 @@ from support.cli.running import Run
 
 import dslocal
 from dslocal import catalog
-from dslocal.api.machines import MachineOptions, machine_and_rates
+from dslocal.api.planning.machines import MachineOptions, machine_and_rates
 from dslocal.catalog.downloads import offers
 from dslocal.catalog.downloads.download_choice import choose_download
 from dslocal.catalog.locations import published_location

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.machines.planning import GIB, REGISTRY
 
-from dslocal.api import recommendation
+from dslocal.api.planning import recommendation
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Machine

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dslocal.api.machines import MachineOptions, machine_and_rates
+from dslocal.api.planning.machines import MachineOptions, machine_and_rates
 from dslocal.errors import DslocalError, UsageError
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.bandwidth import gpu_bandwidth, ram_bandwidth

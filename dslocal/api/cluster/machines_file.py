@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dslocal.api.machines import MachineOptions, machine_and_rates
+from dslocal.api.planning.machines import MachineOptions, machine_and_rates
 from dslocal.errors import UsageError
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.speed import Rates

@@ -75,7 +75,7 @@ def cluster_ways(
         NotFoundError: the model does not exist.
         UsageError: what is decided cannot be had.
     """
-    from dslocal.api.planning import planned_model, quantizations
+    from dslocal.api.planning.planned_models import planned_model, quantizations
 
     quants = [planned_model(name, quant, 8)] if quant else list(quantizations(name, 8))
     return ClusterWays(
@@ -167,7 +167,7 @@ def _devices(other: ClusterMachine, head: ClusterMachine) -> list[RemoteDevice]:
 def _gpu_way(name: str, model: PlannedModel, machines: Sequence[ClusterMachine]) -> GpuWay:
     """Return whether vLLM and SGLang run the published checkpoint."""
     import dslocal.convert as converter
-    from dslocal.api.planning import registered_entry
+    from dslocal.api.planning.planned_models import registered_entry
     from dslocal.plan.memory.footprint import kv_bytes_per_token
     from dslocal.plan.speed import published_bytes_per_token
 

@@ -160,7 +160,7 @@ def read_compared(path: Path) -> ComparedModel:
     Raises:
         GgufError: The file is damaged.
     """
-    from dslocal.api.model import require_sound
+    from dslocal.api.model_file import require_sound
     from dslocal.gguf.parts import read_parts
 
     header = read_parts(path)[1]
@@ -186,7 +186,7 @@ def reference_job(
         UsageError: A model has another vocabulary.
         UnsupportedModelError: The text that ships cannot be prompted: no family fits.
     """
-    from dslocal.api.model import read_family
+    from dslocal.api.model_file import read_family
 
     n_vocab, known = len(reference.header.tokens()), reference.vocabulary_hash()
     for model in models:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from dslocal import __version__
 from dslocal.api import importance
 from dslocal.api.importance import ImatrixJob, ImatrixReport
-from dslocal.api.model import read_family
+from dslocal.api.model_file import read_family
 from dslocal.api.progress import Phase, WorkProgress
 from dslocal.errors import ConversionError, UsageError
 from dslocal.evaluation.calibration import CALIBRATION

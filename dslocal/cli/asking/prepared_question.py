@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from dslocal import output, prompts
-from dslocal.api.model import read_family
+from dslocal.api.model_file import read_family
 from dslocal.cli import engine_choice, session_setup, user_settings
 from dslocal.cli.options import checked_logprobs
 from dslocal.cli.session_setup import KnownFile, ModelFile

@@ -148,7 +148,7 @@ def _take_terminal() -> None:
 
 def _introduction(file: ModelFile) -> list[str]:
     """Return what a newcomer should know of nano, and the command that gets a real model."""
-    from dslocal.api.recommendation import best_model_here, unused_gpu_here
+    from dslocal.api.planning.recommendation import best_model_here, unused_gpu_here
     from dslocal.files import gigabytes
 
     if file.engine is not None or file.header.text("general.name") != NANO:

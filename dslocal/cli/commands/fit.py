@@ -18,7 +18,7 @@ from dslocal.cli.options import AsJson, Ctx, GpuLayers, Kv, MinSpeed, ModelFlag,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dslocal.api.planning import Assessed
+    from dslocal.api.planning.assess import Assessed
     from dslocal.plan.assessment import Assessment
     from dslocal.plan.machine.machine import Machine
     from dslocal.plan.search import Overrides
@@ -151,8 +151,9 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Say what runs here, in how much memory, and how fast."""
-    from dslocal.api import machines, planning
     from dslocal.api.load_options import FLAG_NAMES, overrides
+    from dslocal.api.planning import machines
+    from dslocal.api.planning.assess import assess_named, assess_registry
     from dslocal.cli import user_settings
     from dslocal.terminal.reports import fit_arithmetic
 
@@ -171,7 +172,7 @@ def fit(
     model = named.name
     if model is not None:
         other = options.is_other
-        assessed = planning.assess_named(
+        assessed = assess_named(
             model, quant, machine, rates, chosen, described=other, fast_enough=enough
         )
         _print_faults(assessed)
@@ -179,7 +180,7 @@ def fit(
     elif explain and not as_json:
         fit_arithmetic.print_attention_kinds()
     else:
-        rows = planning.assess_registry(machine, rates, chosen, quant, enough)
+        rows = assess_registry(machine, rates, chosen, quant, enough)
         _print_all(rows, machine, rates, enough, show_all=show_all, as_json=as_json)
 
 
@@ -211,7 +212,7 @@ def _print_all(
 ) -> None:
     """Print every model of models.yaml, or those that most people want."""
     from dslocal import catalog
-    from dslocal.api.recommendation import recommend, recommended_of
+    from dslocal.api.planning.recommendation import recommend, recommended_of
     from dslocal.plan.assessment import as_json as assessment_json
     from dslocal.terminal.reports import fit_table
 
@@ -247,7 +248,7 @@ def _print_one(
     model: str, assessed: Assessed, chosen: Overrides, *, explain: bool, as_json: bool
 ) -> None:
     """Print the plan of one model, and what else could be done with it."""
-    from dslocal.api.planning import other_quants
+    from dslocal.api.planning.planned_models import other_quants
     from dslocal.plan.assessment import alternatives, assess
     from dslocal.plan.assessment import as_json as assessment_json
     from dslocal.terminal.reports import fit_arithmetic, fit_report

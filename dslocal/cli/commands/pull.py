@@ -204,7 +204,7 @@ def _choose(
 ) -> DownloadChoice:
     """Return the best way to the best quantization that runs on this machine."""
     from dslocal import home
-    from dslocal.api import machines
+    from dslocal.api.planning import machines
     from dslocal.catalog.downloads.download_choice import choose_download
     from dslocal.plan.assessment import assess
     from dslocal.plan.choice import choose_quant

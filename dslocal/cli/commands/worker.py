@@ -76,7 +76,7 @@ def worker(
 
 def _started(endpoint: Endpoint, threads: int | None) -> RpcServer:
     """Return a worker that listens."""
-    from dslocal.api.machines import machine_and_rates
+    from dslocal.api.planning.machines import machine_and_rates
     from dslocal.engine import llama_log
     from dslocal.plan.machine.probe import usable_cores
     from dslocal.rpc.worker import RpcServer

@@ -135,7 +135,7 @@ class BenchmarkRun:
         ]
         if not plain:
             return
-        from dslocal.api import machines
+        from dslocal.api.planning import machines
         from dslocal.plan.speed import tokens_per_s
 
         machine, rates = machines.machine_and_rates()

@@ -20,7 +20,7 @@ from .fit_report import context_size, machine_line
 from .plain_console import plain_console
 
 if TYPE_CHECKING:
-    from dslocal.api.recommendation import RecommendedModel
+    from dslocal.api.planning.recommendation import RecommendedModel
 
 MAX_NAME = 31  # characters
 ROW = "{:<2}{:<31} {:<6} {:<7} {:>6} {:>4} {:>5} {:>7} {:>5}"

@@ -92,7 +92,7 @@ def best_model(
     from dslocal import catalog
     from dslocal.plan.search import NO_OVERRIDES
 
-    from .planning import assess_entries
+    from .assess import assess_entries
 
     entries = [entry for entry in catalog.load_registry().values() if entry.recommended]
     entries.sort(key=lambda entry: entry.recommended)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from dslocal.api.sizes import size_in_bytes
 from dslocal.errors import UsageError
 from dslocal.files import binary_size
 from dslocal.plan.machine import probe
@@ -27,8 +28,6 @@ from dslocal.plan.machine.described import (
 from dslocal.plan.machine.hardware import GB, Chip
 from dslocal.plan.machine.machine import Gpu, Machine, Os
 from dslocal.plan.speed import Rates, rates_for
-
-from .sizes import size_in_bytes
 
 OSES = ("linux", "macos", "windows")
 LEAST_RAM = 64 << 20

@@ -1,0 +1,162 @@
+"""Load a model: from a file, as this machine allows, or from an engine behind a URL.
+
+Does not know how a model is placed in memory (``plan``); it joins names, files and plans.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from dslocal.errors import UsageError
+
+from .load_options import overrides, streams_experts, workers
+from .model import Model, Notice
+from .model_file import read_family
+
+if TYPE_CHECKING:
+    from dslocal.engine import LlamaModel
+    from dslocal.gguf.header import GgufHeader
+    from dslocal.plan.search import Overrides, Plan
+    from dslocal.prompts import Family
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    n_ctx: int | None = None,
+    kv_type: str | None = None,
+    n_gpu_layers: int | None = None,
+    cpu_moe: int | str | None = None,
+    mtp: str | Path = "auto",
+    stream_experts: str = "auto",
+    rpc: str | Sequence[str] = (),
+    engine_model: str | None = None,
+    tokenizer: str | Path | None = None,
+    family: str | None = None,
+    on_notice: Notice | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> Model:
+    """Load a model as this machine allows.
+
+    Args:
+        model: a name of ``dslocal models``, a GGUF file, or a checkpoint folder, which is
+            converted once. None is the model used last, else nano. Or the URL of an engine that
+            serves a model: vLLM, SGLang or llama-server, with its key in DSLOCAL_ENGINE_KEY.
+        n_ctx: tokens of context. Without it, as much as fits, up to 32,768; of an engine, all that
+            it has.
+        kv_type: "f16", "q8_0" or "q4_0" for the KV cache. Without it, the best that fits.
+        n_gpu_layers: layers on the GPU. Without it, all that fit.
+        cpu_moe: layers whose experts stay in RAM: a number, "all" or "auto".
+        mtp: speculative decoding: "auto", "on", "off", or a GGUF file with an MTP layer.
+        stream_experts: whether all experts that a token needs are read from the SSD at once, as
+            soon as the router chooses them: "auto" (if the model is larger than the memory), "on"
+            or "off".
+        rpc: machines that run ``dslocal worker`` and hold a part of the model, as ``"HOST:PORT"``,
+            several with commas between or as a list. If one of them is lost while the model is
+            loaded, llama.cpp ends this process, after a line that names the machine.
+        engine_model: what the engine calls the model, where it serves several.
+        tokenizer: with an engine, the model's tokenizer.json, checkpoint folder, or a GGUF file.
+            Without it, it is looked for on this machine.
+        family: how the model is prompted, where its file does not say or says it wrongly.
+        on_notice: receives lines that a user should see. Without it they are logged as warnings
+            of the logger ``dslocal``.
+        on_progress: receives how much of the file is loaded, 0 to 1.
+
+    Returns:
+        The model. Close it, or use it in a ``with`` block.
+
+    Raises:
+        NotFoundError: the model or file does not exist.
+        DoesNotFitError: it does not fit into this machine; the message says what would.
+        UsageError: an argument is out of range.
+        WorkerError: a machine of ``rpc`` is not there, or runs another llama.cpp.
+        DslocalError: the file is damaged, or llama.cpp refuses it.
+    """
+    from dslocal.catalog import conversion_cache, resolve
+
+    from .engines.engine_model import is_engine_url
+    from .file_faults import new_faults
+
+    if is_engine_url(model):
+        placement = (kv_type, n_gpu_layers, cpu_moe)
+        if any(setting is not None for setting in placement) or mtp != "auto" or rpc:
+            raise UsageError("how a model is loaded is an engine's own affair")
+        served = ServedModelOptions(n_ctx, engine_model, tokenizer, family)
+        return _load_served(str(model), served, on_notice or _log)
+    if engine_model is not None or tokenizer is not None:
+        raise UsageError("engine_model and tokenizer have no place without an engine's URL")
+    chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=str(mtp))
+    chosen = replace(chosen, stream_experts=streams_experts(stream_experts), rpc=workers(rpc))
+    gone = resolve.gone_last_model() if model is None else None
+    if gone is not None:
+        (on_notice or _log)(f"the model used last, {gone}, is gone: {resolve.DEFAULT} is used")
+    path = conversion_cache.ensure_gguf(
+        str(model) if model is not None else None, on_notice=on_notice or _log
+    )
+    header, spoken = read_family(path, family)
+    for fault in new_faults(path, header, None if family else spoken):
+        (on_notice or _log)(f"{path.name}: {fault}")
+
+    def open_model(planned: Plan) -> LlamaModel:
+        from dslocal.engine import LlamaModel
+
+        config = planned.load_config
+        return LlamaModel(path, config, header=header, on_progress=on_progress)
+
+    return _loaded(path, header, spoken, chosen, open_model, on_notice or _log)
+
+
+def _loaded(
+    path: Path,
+    header: GgufHeader,
+    family: Family,
+    chosen: Overrides,
+    open_model: Callable[[Plan], LlamaModel],
+    on_notice: Notice,
+) -> Model:
+    """Return the model at ``path``, loaded as this machine allows."""
+    from dslocal.engine import loader
+
+    stack = ExitStack()
+    try:
+        context = stack.enter_context(
+            loader.open_context(path, header, chosen, open_model, on_notice)
+        )
+    except BaseException:
+        stack.close()
+        raise
+    return Model(path, header, family, context, stack, on_notice)
+
+
+class ServedModelOptions(NamedTuple):
+    """What a caller decides of a model that an engine serves; see :func:`load`."""
+
+    n_ctx: int | None
+    name: str | None
+    tokenizer: str | Path | None
+    family: str | None
+
+
+def _load_served(url: str, options: ServedModelOptions, on_notice: Notice) -> Model:
+    """Return the model that the engine at ``url`` serves."""
+    from .engines.engine_model import engine_at, find_engine_model, open_remote_context
+
+    found = find_engine_model(
+        engine_at(url),
+        model=options.name,
+        tokenizer=str(options.tokenizer) if options.tokenizer is not None else None,
+        family=options.family,
+    )
+    stack = ExitStack()
+    context = stack.enter_context(open_remote_context(found, options.n_ctx, on_notice))
+    name = found.engine.title
+    return Model(found.path, found.header, found.family, context, stack, on_notice, name)
+
+
+def _log(line: str) -> None:
+    logging.getLogger("dslocal").warning("%s", line)

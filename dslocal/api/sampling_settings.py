@@ -1,0 +1,43 @@
+"""What a caller decides of one answer: how it is sampled, and its seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TypedDict
+
+from dslocal.errors import UsageError
+
+
+class SamplingSettings(TypedDict, total=False):
+    """Settings of one answer. What is left out is the model card's own value.
+
+    ``temperature`` 0 takes the likeliest token. ``max_tokens`` counts reasoning and answer,
+    ``think_budget`` reasoning alone. ``stop`` are texts that end the answer. ``logit_bias`` are
+    entries as ``"TOKEN=VALUE"``.
+    """
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    top_k: int
+    min_p: float
+    presence_penalty: float
+    frequency_penalty: float
+    repeat_penalty: float
+    logit_bias: Sequence[str]
+    stop: str | Sequence[str]
+    think_budget: int
+
+
+def new_seed(seed: int | None = None, name: str = "seed") -> int:
+    """Return ``seed``, or a fresh one that can be given again.
+
+    Raises:
+        UsageError: ``seed`` is negative or has more than 63 bits; ``name`` is in the message.
+    """
+    if seed is None:
+        return int.from_bytes(os.urandom(4), "little")
+    if not 0 <= seed < 1 << 63:
+        raise UsageError(f"{name}: {seed} is out of range", hint="0 or more")
+    return seed
