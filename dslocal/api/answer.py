@@ -17,8 +17,8 @@ from dslocal.prompts.messages import ToolCall
 from dslocal.types import Timings
 
 if TYPE_CHECKING:
-    from dslocal.output.answer import Turn
     from dslocal.output.constraint import OutputConstraint
+    from dslocal.output.turn import Turn
 
 
 @dataclass(frozen=True, slots=True)

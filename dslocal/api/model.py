@@ -243,7 +243,8 @@ class Model:
         Raises:
             UsageError: this model cannot fill in the middle.
         """
-        from dslocal.output.answer import Turn, stream_answer
+        from dslocal.output.answer import stream_answer
+        from dslocal.output.turn import Turn
 
         self._require_open()
         prompt = self._family.render_fim(prefix, suffix)

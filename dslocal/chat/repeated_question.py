@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dslocal.output.answer import Turn
+from dslocal.output.turn import Turn
 from dslocal.prompts.families import Family
 from dslocal.prompts.messages import Thinking, encode
 from dslocal.prompts.settings import Settings

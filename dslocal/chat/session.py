@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from dslocal.errors import UsageError
 from dslocal.output.answer import (
     MIN_ANSWER_TOKENS,
-    Turn,
     overflow_error,
     parse_answer,
     reserved_tokens,
@@ -20,6 +19,7 @@ from dslocal.output.answer import (
 )
 from dslocal.output.constraint import OutputConstraint
 from dslocal.output.reasoning import AnswerEvent
+from dslocal.output.turn import Turn
 from dslocal.prefix import common_prefix_length
 from dslocal.prompts.families import Family
 from dslocal.prompts.messages import Message, Segment, Thinking, Tool, encode

@@ -15,7 +15,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,15 @@ from dslocal import home
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 from dslocal.home.input_history import forget_typed
 from dslocal.prefix import common_prefix_length
-from dslocal.prompts.messages import Message, Thinking, ToolCall
+from dslocal.prompts.messages import Message
 
 from .session import PartialAnswer
+from .stored_messages import message_fields, partial_fields, read_message, read_partial
 
 FORMAT = 2
 MAX_FILE = 64 << 20  # bytes
 MAX_MESSAGES = 100_000
-MAX_TOKENS = 1 << 20
-MAX_SECONDS = 1e9  # of reasoning
 KEPT_CACHES = 3  # conversations whose KV cache is kept
-ROLES = ("system", "user", "assistant", "tool")
-CUTS = ("", "interrupted", "length")
 TEXTS = ("model", "system", "thinking", "effort")
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
@@ -140,13 +137,12 @@ class StoredConversation:
         if not self._whole:
             content |= {"format": FORMAT, "id": self.id, "began": self.began}
         content |= {name: text for name, text in texts.items() if self._known.get(name) != text}
-        content |= {"from": same, "messages": [_fields(message) for message in history[same:]]}
+        content |= {
+            "from": same,
+            "messages": [message_fields(message) for message in history[same:]],
+        }
         if partial:
-            content["begun"] = {
-                "ids": partial.ids,
-                "seed": partial.seed,
-                "thinking": partial.thinking.value if partial.thinking else "",
-            }
+            content["begun"] = partial_fields(partial)
         self._append(json.dumps(content).encode() + b"\n")
         self.history = list(history)
         self.partial = partial
@@ -340,25 +336,13 @@ def _apply(line: dict[str, Any], saved: StoredConversation) -> None:
             raise TypeError(name)
         setattr(saved, name, line.get(name, getattr(saved, name)))
     start = line["from"]
-    messages = [_message(fields) for fields in line["messages"]]
+    messages = [read_message(fields) for fields in line["messages"]]
     if not isinstance(start, int) or not 0 <= start <= len(saved.history):
         raise ValueError(start)
     if start + len(messages) > MAX_MESSAGES:
         raise ValueError(len(messages))
     saved.history[start:] = messages
-    saved.partial = _partial(line["begun"]) if "begun" in line else None
-
-
-def _partial(fields: dict[str, Any]) -> PartialAnswer:
-    """Return the partial answer that ``fields`` describe; raises as :func:`_apply`."""
-    ids = fields["ids"]
-    seed = fields["seed"]
-    thinking = fields["thinking"]
-    if len(ids) > MAX_TOKENS or not all(type(id) is int and 0 <= id < 1 << 31 for id in ids):
-        raise ValueError("ids")
-    if type(seed) is not int or not 0 <= seed < 1 << 63:
-        raise ValueError(seed)
-    return PartialAnswer(tuple(ids), seed, Thinking(thinking) if thinking else None)
+    saved.partial = read_partial(line["begun"]) if "begun" in line else None
 
 
 def _folder() -> Path:
@@ -389,30 +373,3 @@ def _try_lock(file: int) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
-
-
-def _fields(message: Message) -> dict[str, Any]:
-    """Return the fields of ``message`` that are written; most are left out where empty."""
-    return {
-        name: value
-        for name, value in asdict(message).items()
-        if value or name in ("role", "content")
-    }
-
-
-def _message(fields: dict[str, Any]) -> Message:
-    """Return the message that ``fields`` describe; raises as :func:`_apply`."""
-    texts = {name: fields.get(name, "") for name in ("reasoning", "typed", "cut")}
-    texts["content"] = fields["content"]
-    calls = tuple(ToolCall(call["name"], call["arguments"]) for call in fields.get("calls", ()))
-    every = list(texts.values())
-    for call in calls:
-        every += (call.name, call.arguments)
-    if not all(isinstance(text, str) for text in every):
-        raise ValueError("texts")
-    if fields["role"] not in ROLES or texts["cut"] not in CUTS:
-        raise ValueError(fields["role"])
-    seconds = float(fields.get("reasoning_s", 0.0))
-    if not 0 <= seconds < MAX_SECONDS:
-        raise ValueError(seconds)
-    return Message(fields["role"], calls=calls, reasoning_s=seconds, **texts)

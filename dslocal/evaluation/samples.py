@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from dslocal.output.answer import Turn
+from dslocal.output.turn import Turn
 
 from .equivalence import is_equivalent
 from .extraction import final_answer

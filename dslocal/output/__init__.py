@@ -3,12 +3,7 @@
 Does not know a family's prompts beyond the format that it declares.
 """
 
-from .answer import Turn, stream_answer
-from .call_constraint import (
-    constraint_of_forced_calls,
-    constraint_of_optional_calls,
-    constraint_of_prefilled_call,
-)
+from .answer import stream_answer
 from .constraint import (
     ANY_OBJECT,
     OutputConstraint,
@@ -23,6 +18,12 @@ from .infill import fill_gap
 from .reasoning import Reasoning, Reclassified, Text
 from .sampler_settings import resolve_logit_bias
 from .tool_calls import ToolCallArguments, ToolCallStarted
+from .tool_calls.call_constraint import (
+    constraint_of_forced_calls,
+    constraint_of_optional_calls,
+    constraint_of_prefilled_call,
+)
+from .turn import Turn
 
 __all__ = [
     "ANY_OBJECT",

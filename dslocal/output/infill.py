@@ -9,8 +9,9 @@ from dslocal.prompts.families import Family
 from dslocal.prompts.fim import Gap
 from dslocal.prompts.settings import Settings
 
-from .answer import Turn, stream_answer
+from .answer import stream_answer
 from .reasoning import Text
+from .turn import Turn
 
 if TYPE_CHECKING:
     from dslocal.engine import EngineContext

@@ -17,8 +17,8 @@ from dslocal.prompts.families.dsml import DSML, DsmlToolFormat
 from dslocal.prompts.families.tools import CALL_BEGIN, CALL_END, ToolFormat
 from dslocal.prompts.messages import Segment, Special, Vocabulary
 
-from .dsml_calls import DsmlCallParser
 from .tool_calls import TOKENS, CallEvent, ToolCallParser
+from .tool_calls.dsml_calls import DsmlCallParser
 
 
 @dataclass(frozen=True, slots=True)

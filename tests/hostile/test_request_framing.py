@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from support.server.serving import Serving, serving
 
-from dslocal.output.answer import Turn
 from dslocal.output.reasoning import MAX_HELD_SPACE, ReasoningParser, Text
 from dslocal.output.tool_calls import MAX_HELD, TOKENS, ToolCallArguments, ToolCallParser
+from dslocal.output.turn import Turn
 from dslocal.prompts.families.tools import CALL_BEGIN, SEPARATOR
 from dslocal.server.process import DescriptorWatch
 

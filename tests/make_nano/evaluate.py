@@ -35,7 +35,8 @@ from make_nano.skills.tools import tool_use
 from make_nano.turns import conversation
 
 from dslocal.engine import LlamaContext, LlamaModel
-from dslocal.output.answer import Turn, stream_answer
+from dslocal.output.answer import stream_answer
+from dslocal.output.turn import Turn
 from dslocal.prompts import Thinking, recognise_family
 from dslocal.prompts.messages import Message, Tool, ToolCall
 

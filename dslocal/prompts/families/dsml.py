@@ -3,7 +3,7 @@
 The rules are those of the vendor's own encoders, ``encoding/encoding_dsv32.py`` and
 ``encoding/encoding_dsv4.py`` beside the weights, to the character. V4's ``｜DSML｜``
 is one token, which text never becomes, so no question and no result of a tool can forge a call.
-:mod:`dslocal.output.dsml_calls` reads the calls back.
+:mod:`dslocal.output.tool_calls` reads the calls back.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DeepSeek-V4's graph: hyper-connections, and attention on a window and on groups of tokens.
+"""DeepSeek-V4's layers: attention on a window and on groups of tokens.
 
 Source: llama.cpp, src/models/deepseek4.cpp, node for node; the inputs are those of
 src/llama-graph.cpp, ``build_inp_dsv4``, at their largest (src/llama-kv-cache-dsv4.cpp,
@@ -8,7 +8,6 @@ src/llama-graph.cpp, ``build_inp_dsv4``, at their largest (src/llama-kv-cache-ds
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.memory.kv_cache import OVERLAPPING_RATIO, compressed_rows, window_rows
@@ -16,7 +15,7 @@ from dslocal.plan.memory.kv_cache import OVERLAPPING_RATIO, compressed_rows, win
 from .allocator import Node
 from .experts import build_moe_ffn
 from .graph_context import GraphContext, two_power
-from .micro_batch import NOTHING_IN_RAM, HostResident, LayerKind
+from .hyper_connections import HyperConnections
 
 
 @dataclass
@@ -51,21 +50,14 @@ class GroupInputs:
     rotation: Node | None
 
 
-class HyperConnection(NamedTuple):
-    """One stream made of all, and the weights that bring its result back into them."""
-
-    stream: Node
-    post: Node
-    comb: Node
-
-
 class CompressedAttention:
-    """Builds V4's graph in ``ctx``."""
+    """Builds V4's layers in ``ctx``."""
 
     def __init__(self, ctx: GraphContext) -> None:
         """Prepare the inputs."""
         self.ctx = ctx
         self.graph = ctx.graph
+        self.streams = HyperConnections(ctx)
         shape, batch = ctx.shape, ctx.batch
         self.n_stream = batch.n_seq
         self.per_stream = batch.n_tokens // batch.n_seq
@@ -119,29 +111,29 @@ class CompressedAttention:
         graph, ctx = self.graph, self.ctx
         shape, n_tokens = ctx.shape, ctx.batch.n_tokens
         rows = (shape.n_embd, n_tokens)
-        hc = self._hc_pre(inp)
+        hc = self.streams.pre(inp)
         cur = ctx.build_norm(hc.stream, rows, "attn_norm")
-        inp = self._hc_post(self._attention(cur, ratio), inp, hc)
-        hc = self._hc_pre(inp)
+        inp = self.streams.post(self._attention(cur, ratio), inp, hc)
+        hc = self.streams.pre(inp)
         graph.build_forward_expand(inp, hc.post, hc.comb)
         cur = ctx.build_norm(hc.stream, rows, "ffn_norm")
         selected = None
         if is_hashed:
             selected = graph.op((shape.n_expert_used, n_tokens), ctx.inp_tokens)
         cur = build_moe_ffn(ctx, cur, n_tokens, selected)
-        return self._hc_post(cur, inp, hc)
+        return self.streams.post(cur, inp, hc)
 
     def build_mtp_layer(self, inp: Node) -> Node:
         """Return what the layer gives that drafts. Source: ``graph_mtp``."""
         ctx, shape = self.ctx, self.ctx.shape
         rows = (shape.n_embd, ctx.batch.n_tokens)
-        hc = self._hc_pre(inp)
+        hc = self.streams.pre(inp)
         cur = ctx.build_norm(hc.stream, rows, "attn_norm")
-        inp = self._hc_post(self._attention(cur, 0), inp, hc)
-        hc = self._hc_pre(inp)
+        inp = self.streams.post(self._attention(cur, 0), inp, hc)
+        hc = self.streams.pre(inp)
         cur = ctx.build_norm(hc.stream, rows, "ffn_norm")
         cur = build_moe_ffn(ctx, cur, ctx.batch.n_tokens)
-        return self._hc_post(cur, inp, hc)
+        return self.streams.post(cur, inp, hc)
 
     def build_head(self, inp: Node, *, is_mtp: bool = False) -> Node:
         """Return the rows whose logits are wanted, of all streams joined and normalised."""
@@ -149,53 +141,7 @@ class CompressedAttention:
         wide = (shape.n_embd * shape.n_hc, n_outputs)
         flat = self.graph.op(wide, self.graph.view(inp), self.ctx.inp_out_ids)
         flat.is_output = is_mtp  # the state that the next draft continues from
-        return self.ctx.build_norm(self.mix_streams(flat, n_outputs), (shape.n_embd, n_outputs))
-
-    def mix_streams(self, flat: Node, n_rows: int) -> Node:
-        """Return one stream made of all. Source: ``build_hc_head``."""
-        graph, shape = self.graph, self.ctx.shape
-        wide = (shape.n_embd * shape.n_hc, n_rows)
-        normalised = graph.op(wide, graph.view(graph.view(flat)), inplace=True)
-        weights = graph.op((shape.n_hc, n_rows), normalised)
-        for _ in range(4):  # times scale, plus base, sigmoid, plus epsilon
-            weights = graph.op((shape.n_hc, n_rows), weights, inplace=True)
-        rows = (shape.n_embd, n_rows)
-        total = graph.op(rows, graph.view(flat), graph.view(weights), inplace=True)
-        for _ in range(shape.n_hc - 1):
-            part = graph.op(rows, graph.view(flat), graph.view(weights), inplace=True)
-            total = graph.op(rows, total, part, inplace=True)
-        return total
-
-    def build_layer_input(self, inp: Node) -> None:
-        """Hand over the mean of all streams of ``inp``. Source: ``build_hc_mean``."""
-        graph, shape = self.graph, self.ctx.shape
-        rows = (shape.n_embd, self.ctx.batch.n_tokens)
-        total = graph.view(inp)
-        for _ in range(shape.n_hc - 1):
-            total = graph.op(rows, total, graph.view(inp), inplace=True)
-        mean = graph.op(rows, total, inplace=True)
-        mean.is_output = True
-        graph.build_forward_expand(mean)
-
-    def _hc_pre(self, inp: Node) -> HyperConnection:
-        """Source: ``build_hc_pre``."""
-        graph, shape = self.graph, self.ctx.shape
-        n_tokens, n_hc = self.ctx.batch.n_tokens, shape.n_hc
-        wide = (shape.n_embd * n_hc, n_tokens)
-        normalised = graph.op(wide, graph.view(inp), inplace=True)
-        mixes = graph.op(((2 + n_hc) * n_hc, n_tokens), normalised)
-        pre = graph.view(mixes)
-        post = graph.view(mixes)
-        for _ in range(4):  # times scale, plus base, sigmoid, scaled
-            pre = graph.op((n_hc, n_tokens), pre, inplace=True)
-            post = graph.op((n_hc, n_tokens), post, inplace=True)
-        comb = graph.op((n_hc, n_hc, n_tokens), mixes)
-        return HyperConnection(graph.op((shape.n_embd, n_tokens), inp, pre), post, comb)
-
-    def _hc_post(self, cur: Node, residual: Node, hc: HyperConnection) -> Node:
-        shape = self.ctx.shape
-        streams = (shape.n_embd, shape.n_hc, self.ctx.batch.n_tokens)
-        return self.graph.op(streams, cur, residual, hc.post, hc.comb)
+        return self.ctx.build_norm(self.streams.mix(flat, n_outputs), (shape.n_embd, n_outputs))
 
     def _attention(self, cur: Node, ratio: int) -> Node:
         """Source: ``build_attention_impl``."""
@@ -406,54 +352,3 @@ class CompressedAttention:
     def _rotate(self, cur: Node, rotation: Node, shape: tuple[int, ...]) -> Node:
         """Source: src/llama-impl.h, ``llama_mul_mat_hadamard``."""
         return self.graph.view(self.graph.op(shape, rotation, self.graph.view(cur)))
-
-
-def build_mtp_graph(ctx: GraphContext) -> Node:
-    """Return the same for the context that drafts with the MTP layer."""
-    graph, shape = ctx.graph, ctx.shape
-    n_tokens = ctx.batch.n_tokens
-    attention = CompressedAttention(ctx)
-    ctx.enter_layer(LayerKind(is_moe=True, is_mtp=True), NOTHING_IN_RAM)
-    streams = (shape.n_embd, shape.n_hc, n_tokens)
-    states = graph.input(shape.n_embd * shape.n_hc, n_tokens)
-    h_norm = ctx.build_norm(graph.view(states), streams)
-    embeddings = graph.op((shape.n_embd, n_tokens), ctx.inp_tokens)
-    e_norm = graph.view(ctx.build_norm(embeddings, (shape.n_embd, n_tokens)))
-    joined = (2 * shape.n_embd, shape.n_hc, n_tokens)
-    concat = graph.op(joined, graph.op(streams, e_norm), h_norm)
-    cur = attention.build_mtp_layer(graph.op(streams, concat))
-    return attention.build_head(cur, is_mtp=True)
-
-
-def build_dspark_graph(ctx: GraphContext) -> Node:
-    """Return the rows whose logits are wanted, which are all, of the context that drafts by DSpark.
-
-    Source: src/models/dflash.cpp, ``graph_dsv4``, for a batch that is too large for a block.
-    """
-    graph, shape = ctx.graph, ctx.shape
-    n_tokens = ctx.batch.n_tokens
-    attention = CompressedAttention(ctx)
-    ctx.enter_layer(LayerKind(is_moe=True), NOTHING_IN_RAM)
-    embeddings = graph.op((shape.n_embd, n_tokens), ctx.inp_tokens)
-    cur = graph.op((shape.n_embd, shape.n_hc, n_tokens), graph.view(embeddings))
-    for _ in range(shape.dspark_layers):
-        cur = attention.build_mtp_layer(cur)
-    mixed = attention.mix_streams(cur, n_tokens)
-    mixed.is_output = True
-    return ctx.build_norm(mixed, (shape.n_embd, n_tokens))
-
-
-def build_graph(ctx: GraphContext, inp: Node, host: HostResident = NOTHING_IN_RAM) -> Node:
-    """Return the rows whose logits are wanted, before the product with the output weights."""
-    shape, batch = ctx.shape, ctx.batch
-    attention = CompressedAttention(ctx)
-    ctx.graph.build_forward_expand(attention.raw_mask)
-    cur = ctx.graph.op((shape.n_embd, shape.n_hc, batch.n_tokens), ctx.graph.view(inp))
-    for layer, ratio in enumerate(shape.compress_ratios):
-        if layer in batch.layer_inputs:
-            attention.build_layer_input(cur)
-        ctx.enter_layer(LayerKind(is_moe=True, in_ram=layer < host.n_layer), host)
-        cur = attention.build_layer(cur, ratio, is_hashed=layer < shape.n_hash_layer)
-    if shape.n_layer in batch.layer_inputs:
-        attention.build_layer_input(cur)
-    return attention.build_head(cur)

@@ -13,9 +13,9 @@ from dslocal.plan.memory.shape import ModelShape
 
 from .allocator import Node
 from .attention import build_self_attention
-from .compressed_attention import build_dspark_graph
-from .compressed_attention import build_graph as build_compressed
-from .compressed_attention import build_mtp_graph as build_compressed_mtp
+from .compressed_graphs import build_dspark_graph
+from .compressed_graphs import build_graph as build_compressed
+from .compressed_graphs import build_mtp_graph as build_compressed_mtp
 from .experts import build_moe_ffn
 from .graph_context import GraphContext
 from .micro_batch import (

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from dslocal.prompts.families.dsml import DSML, DsmlToolFormat
 
-from .tool_calls import MAX_NAME, CallEvent, ToolCallArguments, ToolCallStarted
+from .tool_call_parser import MAX_NAME, CallEvent, ToolCallArguments, ToolCallStarted
 
 MARK = "\ufdd0"  # stands for ｜DSML｜ here: a code point that no text has
 REPLACEMENT = "\ufffd"

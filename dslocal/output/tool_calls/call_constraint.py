@@ -9,6 +9,8 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dslocal.errors import UsageError
+from dslocal.output.constraint import ANY_OBJECT, OutputConstraint, check_schema, checked_schema
+from dslocal.output.schema_keywords import unknown_keywords
 from dslocal.prompts.families.dsml import DSML, DsmlToolFormat
 from dslocal.prompts.families.tools import (
     CALL_BEGIN,
@@ -21,9 +23,6 @@ from dslocal.prompts.families.tools import (
     ToolFormat,
 )
 from dslocal.prompts.messages import Special, Tool, Vocabulary, encode
-
-from .constraint import ANY_OBJECT, OutputConstraint, check_schema, checked_schema
-from .schema_keywords import unknown_keywords
 
 if TYPE_CHECKING:
     from dslocal.engine.grammar.calls import CallGrammar, CallNumber
