@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dslocal.errors import UsageError
 from dslocal.gguf.tensor_types import GgmlType
-from dslocal.plan.search import Overrides
+from dslocal.plan.overrides import Overrides
 from dslocal.rpc.endpoint import parse_endpoints
 
 KV_TYPES = {"f16": GgmlType.F16, "q8_0": GgmlType.Q8_0, "q4_0": GgmlType.Q4_0}

@@ -21,7 +21,8 @@ from .model_file import read_family
 if TYPE_CHECKING:
     from dslocal.engine import LlamaModel
     from dslocal.gguf.header import GgufHeader
-    from dslocal.plan.search import Overrides, Plan
+    from dslocal.plan.overrides import Overrides
+    from dslocal.plan.search import Plan
     from dslocal.prompts import Family
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dslocal.errors import DslocalError, UsageError
-from dslocal.plan.search import Overrides
+from dslocal.plan.overrides import Overrides
 
 from . import user_settings
 from .option_groups import EngineOptions, LoadOptions

@@ -20,7 +20,7 @@ from .session_setup import ModelFile
 
 if TYPE_CHECKING:
     from dslocal.engine import EngineContext
-    from dslocal.plan.search import Overrides
+    from dslocal.plan.overrides import Overrides
 
     from .engine_choice import EngineChoice
 

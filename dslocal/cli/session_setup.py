@@ -15,7 +15,7 @@ from dslocal.api.model_file import read_family
 from dslocal.catalog import conversion_cache, resolve
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.load_config import LoadConfig
-from dslocal.plan.search import Overrides
+from dslocal.plan.overrides import Overrides
 from dslocal.terminal import progress
 from dslocal.terminal.progress_line import ProgressLine, can_redraw
 from dslocal.terminal.sanitise import one_line

@@ -16,7 +16,9 @@ from dslocal.gguf.header import GgufHeader
 from dslocal.plan import mtp_file
 from dslocal.plan.choice import MIN_TOKENS_PER_S
 from dslocal.plan.memory.shape import can_draft
-from dslocal.plan.search import TARGET_CTX, Overrides, Plan
+from dslocal.plan.overrides import Overrides
+from dslocal.plan.reductions import TARGET_CTX
+from dslocal.plan.search import Plan
 
 from .option_groups import Flags, LoadOptions
 from .token_counts import configured_tokens

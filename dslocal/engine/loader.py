@@ -22,8 +22,9 @@ from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import footprint
+from dslocal.plan.overrides import NO_OVERRIDES, Overrides
 from dslocal.plan.refusal import nearest_fit, require_fit
-from dslocal.plan.search import NO_OVERRIDES, Overrides, Plan, make_plan
+from dslocal.plan.search import Plan, make_plan
 
 from .measuring import calibrate
 

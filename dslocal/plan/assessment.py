@@ -14,7 +14,8 @@ from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import refusal_reason
 
 from .load_config import MemoryUse
-from .search import NO_OVERRIDES, Overrides, Plan, make_plan
+from .overrides import NO_OVERRIDES, Overrides
+from .search import Plan, make_plan
 from .speed import SPREAD, Rates, Speed, forecast
 
 VERDICT_LABELS = {"gpu": "GPU", "offload": "GPU+CPU", "cpu": "CPU", "ssd": "from SSD", "no": "no"}

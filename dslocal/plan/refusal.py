@@ -8,7 +8,8 @@ from dslocal.gguf.header import GgufHeader
 from dslocal.plan.machine.machine import Machine
 
 from .load_config import LoadConfig
-from .search import NO_OVERRIDES, Overrides, Plan, make_plan
+from .overrides import NO_OVERRIDES, Overrides
+from .search import Plan, make_plan
 
 
 def nearest_fit(header: GgufHeader, machine: Machine, overrides: Overrides) -> Plan | None:

@@ -8,7 +8,7 @@ import pytest
 
 from dslocal.api.cluster import ClusterWays, cluster_ways, read_machines
 from dslocal.errors import DslocalError
-from dslocal.plan.search import NO_OVERRIDES
+from dslocal.plan.overrides import NO_OVERRIDES
 
 MACS = "machines:\n  - name: mac\n    count: 2\n    chip: M4 Max\n    ram: 128GB\n"
 BOXES = (

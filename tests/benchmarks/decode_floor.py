@@ -216,7 +216,7 @@ def child(way: str, model: Path, tokens: int) -> float:
 def planned(model: Path) -> LoadConfig:
     """As ``dslocal chat`` would load it."""
     from dslocal.engine import loader
-    from dslocal.plan.search import Overrides
+    from dslocal.plan.overrides import Overrides
 
     return loader.plan_for(model, read_header(model), Overrides(n_ctx=N_CTX)).load_config
 

@@ -256,7 +256,8 @@ def expected(path: Path) -> None:
     """Print the forecast for an empty context, and the hit rate that it counts on."""
     from dslocal.api.planning.machines import machine_and_rates, with_ssd_of
     from dslocal.gguf.header import read_header
-    from dslocal.plan.search import Overrides, make_plan
+    from dslocal.plan.overrides import Overrides
+    from dslocal.plan.search import make_plan
     from dslocal.plan.speed import tokens_per_s, traffic, weight_bytes_per_token
 
     header = read_header(path)

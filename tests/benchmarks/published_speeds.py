@@ -17,7 +17,8 @@ from typing import Any
 
 from dslocal.api.planning.machines import MachineOptions, machine_and_rates
 from dslocal.api.planning.planned_models import planned_model
-from dslocal.plan.search import Overrides, make_plan
+from dslocal.plan.overrides import Overrides
+from dslocal.plan.search import make_plan
 from dslocal.plan.speed import tokens_per_s
 from dslocal.strict_yaml import Rule, Section, read_yaml
 

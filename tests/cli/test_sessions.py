@@ -21,7 +21,7 @@ from dslocal.cli import model_switch, session_setup
 from dslocal.cli.main import app
 from dslocal.cli.option_groups import LoadOptions
 from dslocal.errors import DslocalError, NotFoundError, OutOfMemoryError
-from dslocal.plan.search import NO_OVERRIDES
+from dslocal.plan.overrides import NO_OVERRIDES
 from dslocal.prompts import Message, Thinking
 
 

@@ -24,7 +24,8 @@ from dslocal.plan.machine import probe
 from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import footprint
-from dslocal.plan.search import NO_OVERRIDES, Overrides, Plan, make_plan
+from dslocal.plan.overrides import NO_OVERRIDES, Overrides
+from dslocal.plan.search import Plan, make_plan
 
 MIB, GIB = 1 << 20, 1 << 30
 Become = Callable[[Machine], None]

@@ -16,7 +16,8 @@ from dslocal.gguf.header import read_header
 from dslocal.plan.load_config import DeviceShare, LoadConfig, MemoryUse
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.search import NO_OVERRIDES, Overrides, make_plan
+from dslocal.plan.overrides import NO_OVERRIDES, Overrides
+from dslocal.plan.search import make_plan
 
 MIB = 1 << 20
 ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)

@@ -26,7 +26,8 @@ from dslocal.plan.machine import probe
 from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.memory.shape import moe_layers
-from dslocal.plan.search import Overrides, Plan, make_plan
+from dslocal.plan.overrides import Overrides
+from dslocal.plan.search import Plan, make_plan
 
 
 def written(folder: Path, name: str, mtp: Literal["drop", "only"]) -> Path:

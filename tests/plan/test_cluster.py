@@ -20,8 +20,9 @@ from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.machine.remote import RemoteDevice
 from dslocal.plan.memory.footprint import footprint
+from dslocal.plan.overrides import Overrides
 from dslocal.plan.refusal import require_fit
-from dslocal.plan.search import Overrides, Plan, make_plan
+from dslocal.plan.search import Plan, make_plan
 
 CONFIG = LoadConfig(4096)
 

@@ -13,7 +13,8 @@ from dslocal.gguf.header import GgufHeader, read_header
 from dslocal.plan.expert_streaming import skewed_hit_rate, uniform_hit_rate
 from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.search import Overrides, make_plan
+from dslocal.plan.overrides import Overrides
+from dslocal.plan.search import make_plan
 
 GIB = 1 << 30
 

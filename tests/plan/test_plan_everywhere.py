@@ -36,7 +36,9 @@ from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.machine import Gpu, Machine
 from dslocal.plan.machine.probe import probe_machine
 from dslocal.plan.memory.footprint import footprint
-from dslocal.plan.search import MIN_AUTO_CTX, UBATCH_SIZES, Overrides, make_plan
+from dslocal.plan.overrides import Overrides
+from dslocal.plan.reductions import MIN_AUTO_CTX, UBATCH_SIZES
+from dslocal.plan.search import make_plan
 
 F16 = GgmlType.F16
 Q8 = GgmlType.Q8_0

@@ -17,7 +17,8 @@ from dslocal.plan.load_config import MAX_MTP_DRAFTS, MAX_NGRAM_DRAFTS, LoadConfi
 from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.memory.shape import can_draft
-from dslocal.plan.search import Overrides, make_plan
+from dslocal.plan.overrides import Overrides
+from dslocal.plan.search import make_plan
 
 GIB = 1 << 30
 MUCH = describe_machine(2048 * GIB)

@@ -35,8 +35,10 @@ from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import footprint
+from dslocal.plan.overrides import NO_OVERRIDES, Overrides
+from dslocal.plan.reductions import TARGET_CTX
 from dslocal.plan.refusal import nearest_fit, require_fit
-from dslocal.plan.search import NO_OVERRIDES, TARGET_CTX, Overrides, Plan, make_plan
+from dslocal.plan.search import Plan, make_plan
 
 F16 = GgmlType.F16
 Q8 = GgmlType.Q8_0

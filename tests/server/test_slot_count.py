@@ -15,7 +15,8 @@ from dslocal.errors import DoesNotFitError
 from dslocal.gguf.header import read_header
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.search import Overrides, make_plan
+from dslocal.plan.overrides import Overrides
+from dslocal.plan.search import make_plan
 
 ROOMY = Machine("linux", "test", 2, 1 << 34, 1 << 34)
 AUTO = Overrides(mtp=None)

@@ -16,7 +16,7 @@ from .machines_file import ClusterMachine
 
 if TYPE_CHECKING:
     from dslocal.plan.assessment import Assessment, PlannedModel
-    from dslocal.plan.search import Overrides
+    from dslocal.plan.overrides import Overrides
 
 DEFAULT_PORT = 50052
 MAX_WORKERS = 16  # of llama.cpp

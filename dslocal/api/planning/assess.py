@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dslocal.catalog import ModelEntry
     from dslocal.plan.assessment import Assessment, PlannedModel
     from dslocal.plan.machine.machine import Machine
-    from dslocal.plan.search import Overrides
+    from dslocal.plan.overrides import Overrides
     from dslocal.plan.speed import Rates
 
 

@@ -90,7 +90,7 @@ def best_model(
         fast_enough: tokens a second that are fast enough.
     """
     from dslocal import catalog
-    from dslocal.plan.search import NO_OVERRIDES
+    from dslocal.plan.overrides import NO_OVERRIDES
 
     from .assess import assess_entries
 

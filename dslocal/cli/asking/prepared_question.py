@@ -14,7 +14,7 @@ from dslocal.cli import engine_choice, session_setup, user_settings
 from dslocal.cli.options import checked_logprobs
 from dslocal.cli.session_setup import KnownFile, ModelFile
 from dslocal.files import names_stdin
-from dslocal.plan.search import Overrides
+from dslocal.plan.overrides import Overrides
 from dslocal.terminal.sanitise import one_line
 
 from . import ask_input, prompt_templates

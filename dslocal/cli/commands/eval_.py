@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dslocal.cli.measuring.evaluation_run import EvaluationRun, Total
     from dslocal.cli.session_setup import ModelFile
     from dslocal.evaluation.scores import Scores
-    from dslocal.plan.search import Overrides
+    from dslocal.plan.overrides import Overrides
 
 MAX_SAMPLES = 1024
 MAX_SHOWN_TITLE = 100

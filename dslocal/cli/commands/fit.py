@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dslocal.api.planning.assess import Assessed
     from dslocal.plan.assessment import Assessment
     from dslocal.plan.machine.machine import Machine
-    from dslocal.plan.search import Overrides
+    from dslocal.plan.overrides import Overrides
     from dslocal.plan.speed import Rates
 
 

@@ -19,7 +19,7 @@ from dslocal.evaluation.problems import Problem
 from dslocal.evaluation.results import Results
 from dslocal.evaluation.samples import Sample
 from dslocal.files import sampled_fingerprint
-from dslocal.plan.search import Overrides
+from dslocal.plan.overrides import Overrides
 from dslocal.terminal.reports.eval_progress import show_eval_progress
 
 from .examination import Examination

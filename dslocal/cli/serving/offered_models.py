@@ -19,7 +19,7 @@ from dslocal.cli.session_setup import ModelFile
 from dslocal.errors import DslocalError, UsageError
 from dslocal.gguf.header import fingerprint
 from dslocal.plan.load_config import DeviceShare
-from dslocal.plan.search import Overrides
+from dslocal.plan.overrides import Overrides
 
 from .messages import log, near_address
 from .prefix_files import open_prefix_cache

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dslocal.errors import DoesNotFitError, UsageError
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.load_config import LoadConfig
-from dslocal.plan.search import Overrides
+from dslocal.plan.overrides import Overrides
 
 from .serve_options import DEFAULT_SLOTS
 

@@ -24,7 +24,7 @@ from dslocal.gguf import libraries
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
-from dslocal.plan.search import Overrides
+from dslocal.plan.overrides import Overrides
 
 OnLogits = Callable[[int, NDArray[np.float32]], None]
 

@@ -13,7 +13,8 @@ from dslocal.plan.budget import HEADROOM
 from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import footprint
-from dslocal.plan.search import Overrides, Plan
+from dslocal.plan.overrides import Overrides
+from dslocal.plan.search import Plan
 
 GIB = 1 << 30
 REGISTRY = catalog.load_registry(registry_file())
