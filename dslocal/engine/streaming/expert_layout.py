@@ -7,6 +7,7 @@ split model, those of ``--split-experts`` among them, have headers of their own.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from dslocal.gguf.parts import read_parts
 from dslocal.gguf.tensor_names import ROUTED_EXPERTS, layer_of, tensor_class
 from dslocal.plan.memory.shape import routed_layer_of
 
+PAGE = mmap.PAGESIZE
 WEIGHT = ".weight"  # the end of a matrix's name; experts may have biases besides
 
 
@@ -27,6 +29,18 @@ class Extent(NamedTuple):
     file: int
     start: int
     nbytes: int
+
+    def whole_pages(self) -> Extent:
+        """Return the pages that lie in it whole."""
+        start = -(-self.start // PAGE) * PAGE
+        end = (self.start + self.nbytes) // PAGE * PAGE
+        return Extent(self.file, start, max(0, end - start))
+
+    def shared_pages(self) -> tuple[Extent, ...]:
+        """Return the first and the last page, where other bytes lie on them too."""
+        ends = (self.start, self.start + self.nbytes)
+        pages = sorted({end // PAGE * PAGE for end in ends if end % PAGE})
+        return tuple(Extent(self.file, page, PAGE) for page in pages)
 
 
 @dataclass(frozen=True, slots=True)

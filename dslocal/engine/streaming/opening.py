@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +13,18 @@ from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine import probe
 from dslocal.plan.memory.placement import EMBEDDINGS, OUTPUT, placed_tensors
 
-from .disk import DiskReader, best_way
+from .disk import DiskReader, ReadingWay, best_way
 from .expert_layout import ExpertLayout, Extent, read_layout
 from .lookahead import LookAhead
+from .own_memory import OwnMemory
 from .resident import MappedFiles, keep_resident
+from .store import ExpertStore, PageCache
 from .streamer import ExpertStreamer
 from .system_calls import calls_for, file_error
+
+# Of the RAM, this part is left to other programs and to what grows in this one.
+RESERVE_PART = 20
+MIN_RESERVE = 128 << 20
 
 
 def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> ExpertStreamer:
@@ -34,20 +41,36 @@ def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> Ex
         mapped = MappedFiles(reader)
         ram = probe.probe_machine().ram
         way = best_way(reader, mapped.addresses)
-        reader.requests = way.requests
+        reader.requests = way.method != "read"
         always = list(_read_for_every_token(reader.layout, header, load_config))
-        keep_resident(reader, mapped.addresses, always, ram, way.threads)
+        locked = keep_resident(reader, mapped.addresses, always, ram, way.threads)
         room = ram - sum(extent.nbytes for extent in always)
         layers = reader.layout.layers.values()
         largest_layer = max(sum(tensor.nbytes for tensor in layer) for layer in layers)
         look_ahead = LookAhead(reader.layout, header, mapped.maps)
-        return ExpertStreamer(reader, way, look_ahead, whole_layers=3 * largest_layer < room)
+        reserve = ram // RESERVE_PART + sum(extent.nbytes for extent in always) - locked
+        store = _store(reader, way, max(reserve, MIN_RESERVE))
+        return ExpertStreamer(reader, way, store, look_ahead, whole_layers=3 * largest_layer < room)
     except OSError as e:
         reader.close()
         raise file_error(path, e) from e
     except BaseException:
         reader.close()
         raise
+
+
+def _store(reader: DiskReader, way: ReadingWay, reserve: int) -> ExpertStore:
+    """Return what keeps the experts that are read.
+
+    Args:
+        reader: Reads the model's files.
+        way: How.
+        reserve: The bytes of RAM that are left to everything else.
+    """
+    if way.method == "direct":
+        with contextlib.suppress(OSError):  # a system without such memory: the page cache does
+            return OwnMemory(reader, lambda: probe.available_ram() - reserve)
+    return PageCache(reader)
 
 
 def disk_rate(path: Path) -> float:

@@ -36,6 +36,7 @@ from .disk import DiskReader, ReadingWay
 from .expert_layout import ExpertTensor
 from .lookahead import LookAhead, Trial
 from .read_queue import ReadGroup, ReadQueue, Urgency
+from .store import ExpertStore
 
 CHOICE = b"ffn_moe_topk-"  # the node with the chosen experts: int32 [tokens, used]
 ROUTER = b"ffn_moe_logits-"  # the router's multiplication; its input is the hidden state
@@ -57,24 +58,26 @@ class ExpertStreamer(GraphObserver):
         self,
         reader: DiskReader,
         way: ReadingWay,
+        store: ExpertStore,
         look_ahead: LookAhead,
         *,
         whole_layers: bool = True,
     ) -> None:
-        """Stream the experts of ``reader``'s model, and close the reader at the end.
+        """Stream the experts of ``reader``'s model, and close reader and store at the end.
 
         Args:
             reader: Reads the model's files.
             way: How.
+            store: Keeps the experts.
             look_ahead: Guesses the next layer's experts.
             whole_layers: Whether there is room to read a whole layer ahead while a prompt is
                 evaluated.
         """
-        reader.requests = way.requests
         self.way = way
         self.is_aborted: Callable[[], bool] = lambda: False
         self._use = _UseCounter()
         self._reader = reader
+        self._store = store
         self._layout = reader.layout
         self._look_ahead = look_ahead
         self._whole_layers = whole_layers
@@ -88,11 +91,8 @@ class ExpertStreamer(GraphObserver):
         )
         self._tensors = {t.name: t for layer in self._layout.layers.values() for t in layer}
         self._order = {layer: list(found) for layer, found in self._layout.layers.items()}
-        self._addresses: dict[str, int] = {}  # where llama.cpp has each tensor mapped
+        self._placed: set[str] = set()  # tensors of which it is known where llama.cpp has them
         self._elsewhere: set[str] = set()  # tensors that are not in mapped memory, but on a GPU
-        self._sees_residency = all(
-            reader.calls.can_see_residency(path) for path in self._layout.files
-        )
         self._groups: dict[str, ReadGroup] = {}  # what each tensor's multiplication waits for
         self._router_inputs: dict[int, int] = {}
         self._guessed: dict[int, set[int]] = {}  # experts by layer, of the present graph
@@ -108,6 +108,7 @@ class ExpertStreamer(GraphObserver):
     def close(self) -> None:
         """End the threads and close the files."""
         self._queue.close()
+        self._store.close()
         self._reader.close()
 
     def allow_guesses(self, on: bool) -> None:
@@ -142,16 +143,19 @@ class ExpertStreamer(GraphObserver):
             self._begin_graph(len(chosen) if is_model else 0)
         self._last_layer, self._last_choice = layer, time.perf_counter()
         experts = np.unique(chosen).tolist()
+        is_whole = self._are_most(layer, experts, len(chosen))
+        self._store.begin_layer(layer, whole=is_whole)
         self._request(layer, experts)
         if not self._values.in_ram(node):  # a GPU may copy weights before the next pause
             for tensor in self._order[layer]:
                 self._wait_for(tensor)
-        self._read_ahead(layer, node, chosen, experts)
+        self._read_ahead(layer, node, chosen, is_whole=is_whole)
 
     def _begin_graph(self, tokens: int) -> None:
         """Take note of a new graph, which evaluates so many tokens of the model, not of drafts."""
         self._reader.check_sizes()
         self._queue.forget_all()
+        self._store.begin_graph()
         self._guessed.clear()
         if self._graph_tokens == 1:
             self._trial.record(self._last_choice - self._graph_began)
@@ -172,26 +176,21 @@ class ExpertStreamer(GraphObserver):
                 self._groups[tensor.name] = self._queue.submit(reads, Urgency.NOW, layer)
 
     def _missing_reads(self, tensor: ExpertTensor, experts: Iterable[int]) -> list[partial[None]]:
-        """Return the reads of those experts that are not in the page cache, and count them."""
-        address = self._addresses.get(tensor.name, 0)
+        """Return the reads of those experts that are not in memory, and count them."""
         reads: list[partial[None]] = []
         needed = missing = 0
         for expert in experts:
-            extent = tensor.extent(expert)
-            place = address + expert * tensor.expert_bytes if address else 0
-            absent = extent.nbytes
-            if place and self._sees_residency:
-                absent = self._reader.calls.missing(place, extent.nbytes)
-            if place:
-                needed += extent.nbytes
-                missing += absent
+            absent = self._store.use(tensor, expert)
             if absent:
-                reads.append(partial(self._reader.fetch, extent, place))
-        self._use.add(needed_bytes=needed, missing_bytes=missing)
+                reads.append(partial(self._store.fetch, tensor, expert))
+            needed += tensor.expert_bytes
+            missing += absent
+        if tensor.name in self._placed:
+            self._use.add(needed_bytes=needed, missing_bytes=missing)
         return reads
 
     def _read_ahead(
-        self, layer: int, node: GraphTensor, chosen: NDArray[Any], experts: Sequence[int]
+        self, layer: int, node: GraphTensor, chosen: NDArray[Any], *, is_whole: bool
     ) -> None:
         """Have experts of later layers read, those that are certain and those that are likely."""
         if node.op == self._lookup and layer == min(self._order):
@@ -199,16 +198,20 @@ class ExpertStreamer(GraphObserver):
         following = layer + 1
         if following not in self._order or self._is_by_token(following):
             return
-        n_experts = self._order[layer][0].n_experts
-        if len(experts) >= MOST_EXPERTS * n_experts and len(chosen) > 1:
+        if is_whole:
             if self._whole_layers:
-                self._queue_ahead(following, range(n_experts), Urgency.SOON)
+                every = range(self._order[following][0].n_experts)
+                self._queue_ahead(following, every, Urgency.SOON)
             return
         router_input = self._router_inputs.get(layer)
         if router_input and len(chosen) <= MAX_GUESS_TOKENS and self._trial.is_on:
             hidden = self._values.copy(router_input)[0, 0]
             guess = partial(self._guess, following, hidden)
             self._queue.submit([guess], Urgency.GUESS, following)
+
+    def _are_most(self, layer: int, experts: Sequence[int], n_tokens: int) -> bool:
+        """Return whether several tokens need so many experts that a layer is read whole."""
+        return n_tokens > 1 and len(experts) >= MOST_EXPERTS * self._order[layer][0].n_experts
 
     def _is_by_token(self, layer: int) -> bool:
         return f"blk.{layer}.ffn_gate_tid2eid.weight" in self._layout.tensors
@@ -236,15 +239,10 @@ class ExpertStreamer(GraphObserver):
 
     def _fetch_ahead(self, tensor: ExpertTensor, expert: int) -> None:
         """Read an expert before it is certain that it is needed now, where it is missing."""
-        extent = tensor.extent(expert)
-        address = self._addresses.get(tensor.name, 0)
-        place = address + expert * tensor.expert_bytes if address else 0
-        absent = extent.nbytes
-        if place and self._sees_residency:
-            absent = self._reader.calls.missing(place, extent.nbytes)
+        absent = self._store.missing(tensor, expert)
         if absent:
-            self._reader.fetch(extent, place)
-            if place:
+            self._store.fetch(tensor, expert)
+            if tensor.name in self._placed:
                 self._use.add(ahead_bytes=absent)
 
     def _before_multiplication(self, node: GraphTensor) -> bool:
@@ -253,7 +251,7 @@ class ExpertStreamer(GraphObserver):
         tensor = self._tensors.get(weight_name(weight.name))
         if tensor is None:
             return False
-        if tensor.name not in self._addresses and b"#" not in weight.name:
+        if tensor.name not in self._placed and b"#" not in weight.name:
             self._note_place(tensor, weight)
         if tensor.name in self._elsewhere:
             return False
@@ -269,10 +267,10 @@ class ExpertStreamer(GraphObserver):
         if not (name or b"").endswith(MAPPED):
             self._elsewhere.add(tensor.name)
             return
-        self._addresses[tensor.name] = weight.data
-        self._reader.calls.advise_random(weight.data, tensor.nbytes)
+        self._placed.add(tensor.name)
+        self._store.place(tensor, weight.data)
         self._order[tensor.layer] = sorted(  # those that have come keep their order
-            self._order[tensor.layer], key=lambda one: one.name not in self._addresses
+            self._order[tensor.layer], key=lambda one: one.name not in self._placed
         )
 
     def _wait_for(self, tensor: ExpertTensor) -> None:

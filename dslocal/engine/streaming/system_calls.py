@@ -59,15 +59,19 @@ class SystemCalls(ABC):
         """Return the bytes of a file."""
         return os.fstat(fd).st_size
 
-    def read(self, fd: int, buffer: bytearray, start: int, nbytes: int) -> None:
-        """Read a piece of a file into ``buffer``, and so into the page cache.
+    def open_direct(self, path: Path) -> int | None:
+        """Return a descriptor for reading past the page cache; None where that is not possible."""
+        return None
+
+    def read(self, fd: int, buffer: memoryview, start: int, nbytes: int) -> None:
+        """Read a piece of a file into ``buffer``, and into the page cache unless ``fd`` is direct.
 
         Raises:
             OSError: It cannot be read, or the file ends before.
         """
-        view, done = memoryview(buffer)[:nbytes], 0
+        done = 0
         while done < nbytes:
-            count = os.preadv(fd, [view[done:]], start + done)
+            count = os.preadv(fd, [buffer[done:nbytes]], start + done)
             if count == 0:
                 raise OSError(errno.EIO, "the file is shorter than its header says")
             done += count
@@ -125,6 +129,19 @@ class LinuxCalls(SystemCalls):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
         return fd
 
+    def open_direct(self, path: Path) -> int | None:
+        """See :meth:`SystemCalls.open_direct`. Some file systems refuse it, some when reading."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+        except OSError:
+            return None
+        try:
+            os.preadv(fd, [page_buffer(mmap.PAGESIZE)], 0)
+        except OSError:
+            os.close(fd)
+            return None
+        return fd
+
     def request(self, fd: int, start: int, nbytes: int) -> None:
         """See :meth:`SystemCalls.request`.
 
@@ -177,6 +194,11 @@ def calls_for(platform: str = sys.platform) -> SystemCalls | None:
     if platform == "linux":
         return LinuxCalls()
     return MacCalls() if platform == "darwin" else None
+
+
+def page_buffer(nbytes: int) -> memoryview:
+    """Return memory of its own that begins with a page."""
+    return memoryview(mmap.mmap(-1, nbytes))
 
 
 def file_error(path: Path, error: OSError) -> EngineError:

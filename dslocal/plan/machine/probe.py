@@ -52,6 +52,11 @@ def probe_machine(system: System | None = None) -> Machine:
     return replace(machine, repacked=system.repacked(), unused_gpu=unused)
 
 
+def available_ram() -> int:
+    """Return the bytes of RAM that this process can have now without swapping."""
+    return _probe_host(LocalSystem()).available
+
+
 def usable_cores() -> int:
     """Return the CPU cores that this process may use.
 

@@ -19,7 +19,13 @@ from dslocal.engine.streaming import disk
 from dslocal.engine.streaming.disk import DiskReader, ReadingWay, best_way
 from dslocal.engine.streaming.expert_layout import ExpertLayout, Extent, read_layout
 from dslocal.engine.streaming.resident import MappedFiles, keep_resident
-from dslocal.engine.streaming.system_calls import LinuxCalls, MacCalls, SystemCalls, calls_for
+from dslocal.engine.streaming.system_calls import (
+    LinuxCalls,
+    MacCalls,
+    SystemCalls,
+    calls_for,
+    page_buffer,
+)
 from dslocal.errors import EngineError
 
 
@@ -98,21 +104,50 @@ def test_the_fastest_way_is_remembered(
     """Proves that it is measured three times, that the best of each way counts, since other work
     only slows it down, and that more threads must be clearly faster.
     """
-    rates = {(True, 4): 90e6, (True, 8): 100e6, (True, 16): 103e6, (False, 32): 104e6}
-    measured: list[tuple[bool, int]] = []
+    rates = {"request 4": 90e6, "request 8": 100e6, "request 16": 103e6, "read 32": 104e6}
+    measured: list[str] = []
 
-    def measure(reader: DiskReader, pieces: Any, *, requests: bool, threads: int) -> float:
-        measured.append((requests, threads))
-        is_disturbed = len(measured) <= 8 and requests
-        return rates.get((requests, threads), 50e6) / (2 if is_disturbed else 1)
+    def measure(reader: DiskReader, pieces: Any, way: ReadingWay) -> float:
+        measured.append(f"{way.method} {way.threads}")
+        is_disturbed = len(measured) <= 8 and way.method == "request"
+        return rates.get(measured[-1], 50e6) / (2 if is_disturbed else 1)
 
     monkeypatch.setattr(disk, "_measure", measure)
     with DiskReader(layout, ColdCalls()) as reader:
         addresses = MappedFiles(reader).addresses
-        assert best_way(reader, addresses) == ReadingWay(False, 32, 104e6)
+        assert best_way(reader, addresses) == ReadingWay("read", 32, 104e6)
         for _ in range(4):
-            assert best_way(reader, addresses) == ReadingWay(True, 8, 100e6)
+            assert best_way(reader, addresses) == ReadingWay("request", 8, 100e6)
     assert len(measured) == 3 * 8
+
+
+@pytest.mark.parametrize(
+    ("past", "cached", "method"),
+    [(60e6, 100e6, "direct"), (40e6, 100e6, "request"), (0.0, 100e6, "request")],
+)
+def test_reading_past_the_page_cache_is_preferred(
+    layout: ExpertLayout, past: float, cached: float, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that, unless it is far slower: a page cache that is full is slower than measured."""
+
+    def measure(reader: DiskReader, pieces: Any, way: ReadingWay) -> float:
+        return past if way.method == "direct" else cached
+
+    monkeypatch.setattr(disk, "_measure", measure)
+    with DiskReader(layout, ColdCalls(direct=past > 0)) as reader:
+        assert best_way(reader, MappedFiles(reader).addresses).method == method
+
+
+def test_what_is_read_past_the_page_cache_is_what_the_file_has(layout: ExpertLayout) -> None:
+    tensor = next(iter(layout.layers.values()))[0]
+    pages = tensor.extent(1).whole_pages()
+    assert pages.nbytes
+    memory = page_buffer(pages.nbytes)
+    with DiskReader(layout, LinuxCalls()) as reader:
+        assert reader.is_direct
+        reader.read_direct(pages, memory)
+    content = layout.files[pages.file].read_bytes()
+    assert bytes(memory) == content[pages.start : pages.start + pages.nbytes]
 
 
 def test_too_few_bytes_to_measure_are_not_remembered(layout: ExpertLayout) -> None:

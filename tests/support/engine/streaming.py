@@ -23,22 +23,37 @@ PROMPT = list(range(5, 40))
 
 
 class ColdCalls(LinuxCalls):
-    """Says of every piece that it is not in memory, and records what is requested.
+    """Says of every piece that it is not in the page cache, and records what is requested.
 
     Attributes:
-        requested: The pieces in order, by the number of their file.
+        requested: The pieces that were requested of the page cache, by the number of their file.
+        read_direct: The pieces that were read past it.
         fails: Whether the disk fails from now on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, direct: bool = False) -> None:
+        """Find nothing in memory.
+
+        Args:
+            direct: Whether files can be read past the page cache.
+        """
         super().__init__()
         self.requested: list[Extent] = []
+        self.read_direct: list[Extent] = []
         self.fails = False
+        self._is_direct = direct
         self._fds: list[int] = []
+        self._direct_fds: list[int] = []
 
     def open(self, path: Path) -> int:
         self._fds.append(super().open(path))
         return self._fds[-1]
+
+    def open_direct(self, path: Path) -> int | None:
+        fd = super().open_direct(path) if self._is_direct else None
+        if fd is not None:
+            self._direct_fds.append(fd)
+        return fd
 
     def missing(self, address: int, nbytes: int) -> int:
         return nbytes
@@ -50,9 +65,11 @@ class ColdCalls(LinuxCalls):
     def populate(self, address: int, nbytes: int) -> bool:
         return not self.fails and super().populate(address, nbytes)
 
-    def read(self, fd: int, buffer: bytearray, start: int, nbytes: int) -> None:
+    def read(self, fd: int, buffer: memoryview, start: int, nbytes: int) -> None:
         if self.fails:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if fd in self._direct_fds:
+            self.read_direct.append(Extent(self._direct_fds.index(fd), start, nbytes))
         super().read(fd, buffer, start, nbytes)
 
 

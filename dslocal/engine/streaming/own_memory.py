@@ -1,0 +1,309 @@
+"""Keep experts in memory of our own, read past the page cache (O_DIRECT). Linux only.
+
+The page cache costs more than it brings once the memory is full: for each page that is read,
+another one must be found, unmapped everywhere and freed. On the machine where the ways were
+compared, in a cgroup that was full, that took 0.65 seconds of a core for each GB, and the disk gave
+0.6 GB/s of its 2.1. Here a piece of memory changes from the expert that was not used for longest
+to the one that is read, as it is: 0.1 seconds for each GB, at the disk's full rate.
+
+An expert that is not kept is seen through the mapped file, as llama.cpp mapped it. So nothing can
+be read wrong: what was not read ahead is only slow. The first and the last page of an expert, which
+it shares with its neighbours, are always seen through the file and stay in the page cache.
+"""
+
+from __future__ import annotations
+
+import mmap
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .disk import DiskReader
+from .expert_layout import ExpertTensor, Extent
+from .overlay import Overlay
+from .store import ExpertStore
+
+PAGE = mmap.PAGESIZE
+CHECK_SECONDS = 1.0  # between two looks at how much memory is left
+# Each expert that is kept makes two mappings; Linux allows 65,530 in a process (max_map_count).
+MAX_KEPT = 24_000
+
+_owned: set[int] = set()  # addresses of tensors, of all stores: only one may replace their pages
+_owned_lock = threading.Lock()
+
+
+class _Expert(NamedTuple):
+    """An expert of a tensor."""
+
+    tensor: ExpertTensor
+    number: int
+
+    @property
+    def extent(self) -> Extent:
+        """Return where it is in the file."""
+        return self.tensor.extent(self.number)
+
+
+class _Kept(NamedTuple):
+    """Where an expert is kept, and when it was used last, counted in uses."""
+
+    position: int
+    used: int
+
+
+@dataclass
+class _Pool:
+    """Pieces of memory for experts of one size.
+
+    Attributes:
+        start: where the pieces begin in the overlay.
+        piece_bytes: of one piece.
+        n_pieces: how many there are; each takes RAM from when it is written first.
+        share: of all the memory, that this size may have.
+        kept: the experts that can be used, by layer, those used last at the end.
+        free: pieces with RAM that hold nothing.
+        given_back: pieces that had RAM before.
+        n_tried: how many pieces had RAM at some time, the first ones.
+    """
+
+    start: int
+    piece_bytes: int
+    n_pieces: int
+    share: float
+    kept: dict[int, OrderedDict[_Expert, _Kept]] = field(default_factory=dict)
+    free: list[int] = field(default_factory=list)
+    given_back: list[int] = field(default_factory=list)
+    n_tried: int = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Return the RAM that the pieces take."""
+        return (self.n_tried - len(self.given_back)) * self.piece_bytes
+
+    def find(self, expert: _Expert) -> _Kept | None:
+        """Return where an expert is kept."""
+        of_layer = self.kept.get(expert.tensor.layer)
+        return of_layer.get(expert) if of_layer else None
+
+    def keep(self, expert: _Expert, kept: _Kept) -> None:
+        """Keep an expert, as the one used last."""
+        of_layer = self.kept.setdefault(expert.tensor.layer, OrderedDict())
+        of_layer[expert] = kept
+        of_layer.move_to_end(expert)
+
+    def grow(self, allowed: float) -> int | None:
+        """Return a piece that holds nothing, if there is one within the bytes allowed for all."""
+        if self.free:
+            return self.free.pop()
+        if self.held_bytes + self.piece_bytes > allowed * self.share:
+            return None
+        if self.given_back:
+            return self.given_back.pop()
+        if self.n_tried == self.n_pieces:
+            return None
+        self.n_tried += 1
+        return self.start + (self.n_tried - 1) * self.piece_bytes
+
+    def longest_unused(self) -> _Expert | None:
+        """Return the expert that was not used for longest."""
+        heads = [next(iter(found.items())) for found in self.kept.values() if found]
+        return min(heads, key=lambda head: head[1].used)[0] if heads else None
+
+    def furthest_ahead(self, layer: int) -> _Expert | None:
+        """Return an expert of the layer that is needed last if all follow in order after one."""
+        layers = [number for number, found in self.kept.items() if found]
+        if not layers:
+            return None
+        n_layers = max(*layers, layer) + 1
+        return next(iter(self.kept[max(layers, key=lambda one: (one - layer) % n_layers)]))
+
+
+class OwnMemory(ExpertStore):
+    """Keeps experts while there is memory. Close it before the model is freed."""
+
+    def __init__(self, reader: DiskReader, room: Callable[[], int]) -> None:
+        """Set addresses aside; memory is taken when experts are read.
+
+        Args:
+            reader: Reads the model's files.
+            room: Returns the bytes that may be taken in addition to what is taken already; less
+                than 0 where some are to be given back.
+
+        Raises:
+            OSError: The system has no such memory.
+        """
+        self._reader = reader
+        self._room = room
+        self._lock = threading.Lock()
+        self._addresses: dict[str, int] = {}
+        self._loading: dict[_Expert, threading.Event] = {}
+        self._has_edges: set[_Expert] = set()
+        self._uses = 0
+        self._layer = -1  # that has chosen its experts last
+        self._is_scan = False  # whether whole layers are read one after the other
+        self._pools = _pools(reader)
+        self._overlay = Overlay(sum(p.n_pieces * p.piece_bytes for p in self._pools.values()))
+        self._allowed = 0
+        self._checked = -CHECK_SECONDS
+        self.begin_graph()
+
+    @property
+    def held_bytes(self) -> int:
+        """Return the RAM that is taken."""
+        return sum(pool.held_bytes for pool in self._pools.values())
+
+    def place(self, tensor: ExpertTensor, address: int) -> None:
+        """See :meth:`ExpertStore.place`. A tensor that another store has is left to it."""
+        self._reader.calls.advise_random(address, tensor.nbytes)
+        if (address - tensor.start) % PAGE:  # not mapped from a page of the file on
+            return
+        with _owned_lock:
+            if address in _owned:
+                return
+            _owned.add(address)
+        self._addresses[tensor.name] = address
+
+    def use(self, tensor: ExpertTensor, expert: int) -> int:
+        """See :meth:`ExpertStore.use`."""
+        one = _Expert(tensor, expert)
+        pool = self._pools[tensor.expert_bytes]
+        with self._lock:
+            kept = pool.find(one)
+            if kept is None:
+                return tensor.expert_bytes
+            self._uses += 1
+            pool.keep(one, kept._replace(used=self._uses))
+            return 0
+
+    def missing(self, tensor: ExpertTensor, expert: int) -> int:
+        """See :meth:`ExpertStore.missing`."""
+        kept = self._pools[tensor.expert_bytes].find(_Expert(tensor, expert))
+        return 0 if kept else tensor.expert_bytes
+
+    def fetch(self, tensor: ExpertTensor, expert: int) -> None:
+        """See :meth:`ExpertStore.fetch`."""
+        one = _Expert(tensor, expert)
+        while True:
+            with self._lock:
+                if self._pools[tensor.expert_bytes].find(one):
+                    return
+                loading = self._loading.get(one)
+                if loading is None:
+                    position = self._piece_for(one)
+                    if position is not None:
+                        self._loading[one] = threading.Event()
+                    break
+            loading.wait()  # another thread reads it; if that fails, this one tries
+        if position is None:
+            self._fetch_into_page_cache(one)
+        else:
+            self._fetch_into(one, position)
+
+    def begin_graph(self) -> None:
+        """See :meth:`ExpertStore.begin_graph`. Take more memory, or give some back."""
+        if time.monotonic() - self._checked < CHECK_SECONDS:
+            return
+        with self._lock:
+            self._allowed = max(0, self.held_bytes + self._room())
+            for pool in self._pools.values():
+                while pool.held_bytes > self._allowed * pool.share:
+                    position = pool.free.pop() if pool.free else self._make_free(pool)
+                    if position is None:
+                        break
+                    self._overlay.give_back(position, pool.piece_bytes)
+                    pool.given_back.append(position)
+            self._checked = time.monotonic()
+
+    def begin_layer(self, layer: int, *, whole: bool) -> None:
+        """See :meth:`ExpertStore.begin_layer`."""
+        self._layer, self._is_scan = layer, whole
+
+    def close(self) -> None:
+        """Show the file everywhere, and give all memory back."""
+        with self._lock:
+            for pool in self._pools.values():
+                while self._make_free(pool) is not None:
+                    pass
+            self._overlay.close()
+            with _owned_lock:
+                _owned.difference_update(self._addresses.values())
+            self._addresses.clear()
+
+    def _piece_for(self, one: _Expert) -> int | None:
+        """Return a piece for an expert; None where there is none for it. Holds the lock."""
+        if one.tensor.name not in self._addresses or not one.extent.whole_pages().nbytes:
+            return None
+        pool = self._pools[one.tensor.expert_bytes]
+        position = pool.grow(self._allowed)
+        return self._make_free(pool) if position is None else position
+
+    def _make_free(self, pool: _Pool) -> int | None:
+        """Return the piece of an expert that is no longer kept; None if none is kept.
+
+        While whole layers are read in turn, what was used last is needed last. Holds the lock.
+        """
+        one = pool.furthest_ahead(self._layer) if self._is_scan else pool.longest_unused()
+        if one is None:
+            return None
+        inner = one.extent.whole_pages()
+        try:
+            self._reader.map_again(self._overlay, self._address(one, inner), inner)
+        except OSError:  # as many mappings as the system allows: it is kept for now
+            return None
+        return pool.kept[one.tensor.layer].pop(one).position
+
+    def _fetch_into(self, one: _Expert, position: int) -> None:
+        """Read an expert into a piece of memory, and show it to llama.cpp."""
+        pool, inner = self._pools[one.tensor.expert_bytes], one.extent.whole_pages()
+        is_shown = False
+        try:
+            self._fetch_edges(one)
+            with self._overlay.writable(position, inner.nbytes) as piece:
+                self._reader.read_direct(inner, piece)
+            self._overlay.show(self._address(one, inner), position, inner.nbytes)
+            is_shown = True
+        except OSError:  # as many mappings as the system allows: the file is there still
+            self._fetch_into_page_cache(one)
+        finally:
+            with self._lock:
+                if is_shown:
+                    self._uses += 1
+                    pool.keep(one, _Kept(position, self._uses))
+                else:
+                    pool.free.append(position)
+                self._loading.pop(one).set()
+
+    def _fetch_edges(self, one: _Expert) -> None:
+        """Read the pages that an expert shares with its neighbours, the first time."""
+        if one in self._has_edges:
+            return
+        for edge in one.extent.shared_pages():
+            self._reader.fetch(edge, self._address(one, edge))
+        self._has_edges.add(one)
+
+    def _fetch_into_page_cache(self, one: _Expert) -> None:
+        extent = one.extent
+        known = one.tensor.name in self._addresses
+        self._reader.fetch(extent, self._address(one, extent) if known else 0)
+
+    def _address(self, one: _Expert, piece: Extent) -> int:
+        """Return where a piece of an expert is mapped."""
+        return self._addresses[one.tensor.name] + piece.start - one.tensor.start
+
+
+def _pools(reader: DiskReader) -> dict[int, _Pool]:
+    """Return a pool for each size of experts, by that size, with no RAM yet."""
+    tensors = [tensor for layer in reader.layout.layers.values() for tensor in layer]
+    total = sum(tensor.nbytes for tensor in tensors)
+    pools: dict[int, _Pool] = {}
+    start = 0
+    for size in sorted({tensor.expert_bytes for tensor in tensors}):
+        same = [tensor for tensor in tensors if tensor.expert_bytes == size]
+        share = sum(tensor.nbytes for tensor in same) / total
+        n_pieces = min(sum(tensor.n_experts for tensor in same), int(MAX_KEPT * share) + 1)
+        pools[size] = _Pool(start, max(PAGE, size // PAGE * PAGE), n_pieces, share)
+        start += n_pieces * pools[size].piece_bytes
+    return pools
