@@ -18,6 +18,8 @@ from .load_config import LoadConfig
 
 SYSTEMS = ("linux", "macos")  # where a program can have pieces of a file read ahead
 OPTION = "--stream-experts on"
+# Of the RAM, this part is left to other programs and to what grows in this one, at least so much.
+RESERVE_PART, MIN_RESERVE = 20, 128 << 20
 
 
 def with_streaming(
@@ -45,6 +47,11 @@ def with_streaming(
     return config
 
 
+def reserve(ram: int) -> int:
+    """Return the bytes of RAM that experts leave free on a machine with ``ram`` bytes of it."""
+    return max(ram // RESERVE_PART, MIN_RESERVE)
+
+
 def uniform_hit_rate(cached: float, experts: float) -> float:
     """Return the share of chosen experts that are in memory when all are equally likely.
 
@@ -58,7 +65,7 @@ def uniform_hit_rate(cached: float, experts: float) -> float:
 def skewed_hit_rate(cached: float, experts: float, n_experts: int) -> float:
     """Return that share if the n-th most frequent expert of a layer is chosen 1/n as often.
 
-    The page cache holds the most frequent ones then. Trained routers are between this and uniform.
+    The most frequent ones are in memory then. Trained routers are between this and uniform.
     """
     held = uniform_hit_rate(cached, experts) * n_experts
     whole = int(held)

@@ -28,7 +28,7 @@ from dslocal.plan.memory.footprint import kv_bytes_per_token
 from dslocal.plan.memory.placement import EMBEDDINGS, OUTPUT, is_on_gpu, placed_tensors
 from dslocal.plan.memory.shape import moe_layers, shape_of
 
-from .expert_streaming import skewed_hit_rate
+from .expert_streaming import reserve, skewed_hit_rate
 from .load_config import GpuKind, LoadConfig, MemoryUse
 
 OTHER_RAM = 51.2e9  # bytes a second, where nothing is known: two channels of DDR4
@@ -177,7 +177,10 @@ def traffic(
         ram += nbytes
         if is_routed:
             routed += tensor.nbytes
-    missed = _missed(ram, routed, share, memory, machine)
+    cache = machine.available - (memory.all.host - memory.weights.host)
+    if load_config.stream_experts:
+        cache -= reserve(machine.ram)
+    missed = _missed(ram, routed, share, memory, cache)
     ssd = _skewed(header, missed, routed * share) if skewed else missed
     kv = kv_bytes_per_token(header, load_config.kv_type) * load_config.n_ctx * filled
     kv_on_gpu = kv * memory.kv.gpu / memory.kv.total if memory.kv.total else 0.0
@@ -318,8 +321,8 @@ def bytes_by_tier(read: Traffic) -> Mapping[str, int]:
     return {name: nbytes for name, nbytes in tiers.items() if nbytes}
 
 
-def _missed(ram: float, routed: float, share: float, memory: MemoryUse, machine: Machine) -> float:
-    """Return the bytes a token that are not in the page cache any more when they are read.
+def _missed(ram: float, routed: float, share: float, memory: MemoryUse, cache: int) -> float:
+    """Return the bytes a token that are not in memory any more when they are read.
 
     What every token reads stays, as far as it fits: the kernel keeps what is used often. Of the
     experts, as large a share misses as does not fit, since which are read next is as good as
@@ -330,9 +333,8 @@ def _missed(ram: float, routed: float, share: float, memory: MemoryUse, machine:
         routed: bytes of routed experts there.
         share: the share of them that a token uses.
         memory: what the model takes.
-        machine: where it runs.
+        cache: the bytes of memory that hold weights as long as there is room.
     """
-    cache = machine.available - (memory.all.host - memory.weights.host)
     if memory.weights.host <= cache:
         return 0.0
     always = ram - routed * share

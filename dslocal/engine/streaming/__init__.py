@@ -3,13 +3,16 @@
 A mixture of experts uses 3 to 6 % of its weights for a token, and which ones is known as soon as a
 layer's router has run. llama.cpp maps the file: whatever is missing is read page by page by the
 thread that multiplies with it, one request at a time, and so an SSD reaches a small part of its
-speed. Here the experts that a router chose are requested together, and llama.cpp continues when
-they are in the page cache. The text is the same, bit by bit: only the time of reading changes.
+speed. Here the experts that a router chose are read together, and llama.cpp continues when they
+are there. The text is the same, bit by bit: only the time of reading changes.
 
 * :mod:`.expert_layout`: where each expert's matrices are, from the headers of all files.
 * :mod:`.system_calls`: what Linux and macOS offer for reading ahead, behind one interface.
-* :mod:`.disk`: pieces are requested and waited for, or read, by so many threads; which is fastest
-  on the disk at hand is measured and remembered.
+* :mod:`.disk`: pieces are read past the page cache, requested of it, or read into it, by so many
+  threads; which is fastest on the disk at hand is measured and remembered.
+* :mod:`.store`: what keeps experts that were read. :mod:`.own_memory` is memory of this process,
+  which :mod:`.overlay` shows to llama.cpp in place of pieces of the mapped file. Where files cannot
+  be read past the page cache, and on macOS, the page cache keeps them.
 * :mod:`.read_queue`: the threads. What is needed now comes first, then what a later layer is sure
   to need, then guesses, which are dropped when the next router has chosen.
 * :mod:`.streamer`: sees the graph. It pauses after a router's choice, whose matrices are queued in
@@ -21,9 +24,9 @@ they are in the page cache. The text is the same, bit by bit: only the time of r
   present one computes, and micro-batches are as large as the plan has them.
 * :mod:`.resident`: what every token needs is locked in memory, or read once.
 
-The page cache is the cache: it drops what was not used for longest, and nothing is copied. Pages
-are mapped by the threads that read (MADV_POPULATE_READ), so a page that cannot be read is an error
-with a name before llama.cpp touches it, which would be SIGBUS. Mapped experts are advised
+What was not used for longest makes room. Memory is taken while the machine has some to spare, and
+given back when others need it. Threads that read find out that a piece cannot be read: that is an
+error with a name before llama.cpp touches it, which would be SIGBUS. Mapped experts are advised
 MADV_RANDOM, or each fault would read neighbours that are not needed. A context of a model that fits
 has no callback at all. Whether to stream is decided in :mod:`dslocal.plan`.
 """

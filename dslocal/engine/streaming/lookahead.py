@@ -2,8 +2,9 @@
 
 The next layer's router runs on the hidden state that the present layer's router saw: the residual
 stream changes little from one layer to the next. Its own norm is applied instead of the present
-layer's. Whether guesses pay is measured: they are made for every other token at first, and
-continue only if those tokens were quicker.
+layer's. Whether guesses pay is measured, once experts fill the memory: some tokens in a row are
+evaluated with guesses and some without, in turns. Guesses continue only if those tokens were
+quicker.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ FLOATS: Mapping[GgmlType, Any] = {  # what routers and norms are stored as
     GgmlType.F16: np.float16,
     GgmlType.BF16: np.uint16,
 }
-TRIAL_TOKENS = 24  # with guesses, and as many without
+FIRST_TOKENS = 24  # fill the memory; what they take says nothing of the tokens after them
+# Tokens in a row with or without guesses, of which the first are not counted: they find in memory
+# what the tokens before them read.
+TURN_TOKENS, UNCOUNTED_TOKENS = 8, 2
+TURNS = (False, True, True, False, False, True)  # whether with guesses; evens out a trend
+TRIAL_TOKENS = FIRST_TOKENS + TURN_TOKENS * len(TURNS)
 MAX_TIME_RATIO = 0.98  # the time of a token with guesses over that without, for guesses to stay
 SIGMOID, SQRT_SOFTPLUS = 2, 4  # enum llama_expert_gating_func_type; 1 and 3 are softmax
 
@@ -142,15 +148,18 @@ class Trial:
     """Finds out whether guesses make tokens quicker, by taking turns."""
 
     def __init__(self) -> None:
-        """Begin with a token without guesses."""
+        """Begin without guesses."""
         self._seconds: dict[bool, list[float]] = {False: [], True: []}
-        self._turn = False
+        self._n_tokens = 0
         self._verdict: bool | None = None
 
     @property
     def is_on(self) -> bool:
         """Return whether guesses are to be made for the present token."""
-        return self._turn if self._verdict is None else self._verdict
+        if self._verdict is not None:
+            return self._verdict
+        turn = (self._n_tokens - FIRST_TOKENS) // TURN_TOKENS
+        return turn >= 0 and TURNS[turn]
 
     @property
     def verdict(self) -> bool | None:
@@ -165,8 +174,10 @@ class Trial:
         """Take note of the time that the present token took, and begin the next."""
         if self._verdict is not None:
             return
-        self._seconds[self._turn].append(seconds)
-        self._turn = not self._turn
-        if len(self._seconds[True]) == TRIAL_TOKENS:
+        at = self._n_tokens - FIRST_TOKENS
+        if at >= 0 and at % TURN_TOKENS >= UNCOUNTED_TOKENS:
+            self._seconds[self.is_on].append(seconds)
+        self._n_tokens += 1
+        if self._n_tokens == TRIAL_TOKENS:
             without, with_guesses = (median(self._seconds[on]) for on in (False, True))
             self._verdict = with_guesses < MAX_TIME_RATIO * without

@@ -9,6 +9,7 @@ from pathlib import Path
 from dslocal.errors import DslocalError, EngineError
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_names import ROUTED_EXPERTS, tensor_class
+from dslocal.plan.expert_streaming import reserve
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine import probe
 from dslocal.plan.memory.placement import EMBEDDINGS, OUTPUT, placed_tensors
@@ -21,10 +22,6 @@ from .resident import MappedFiles, keep_resident
 from .store import ExpertStore, PageCache
 from .streamer import ExpertStreamer
 from .system_calls import calls_for, file_error
-
-# Of the RAM, this part is left to other programs and to what grows in this one.
-RESERVE_PART = 20
-MIN_RESERVE = 128 << 20
 
 
 def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> ExpertStreamer:
@@ -48,8 +45,8 @@ def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> Ex
         layers = reader.layout.layers.values()
         largest_layer = max(sum(tensor.nbytes for tensor in layer) for layer in layers)
         look_ahead = LookAhead(reader.layout, header, mapped.maps)
-        reserve = ram // RESERVE_PART + sum(extent.nbytes for extent in always) - locked
-        store = _store(reader, way, max(reserve, MIN_RESERVE))
+        unlocked = sum(extent.nbytes for extent in always) - locked
+        store = _store(reader, way, reserve(ram) + unlocked)
         return ExpertStreamer(reader, way, store, look_ahead, whole_layers=3 * largest_layer < room)
     except OSError as e:
         reader.close()
@@ -59,17 +56,17 @@ def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> Ex
         raise
 
 
-def _store(reader: DiskReader, way: ReadingWay, reserve: int) -> ExpertStore:
+def _store(reader: DiskReader, way: ReadingWay, kept_free: int) -> ExpertStore:
     """Return what keeps the experts that are read.
 
     Args:
         reader: Reads the model's files.
         way: How.
-        reserve: The bytes of RAM that are left to everything else.
+        kept_free: The bytes of RAM that are left to everything else.
     """
     if way.method == "direct":
         with contextlib.suppress(OSError):  # a system without such memory: the page cache does
-            return OwnMemory(reader, lambda: probe.available_ram() - reserve)
+            return OwnMemory(reader, lambda: probe.available_ram() - kept_free)
     return PageCache(reader)
 
 
