@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +39,7 @@ from .page.routes import PageRoutes
 from .preparation.requests import PreparedRequest, ServedModel
 from .request_run import RequestRun
 from .sse import EventStreamResponse, WholeResponse, until_disconnect
+from .threads import in_thread
 from .wire.ask.schemas import AskRequest
 from .wire.base_schemas import RequestSchema
 from .wire.client_fields import IgnoredField
@@ -198,17 +198,16 @@ class Server:
         body = await self.access.read_body(request.receive)
         if self.log_prompts:
             self.log(f"asked: {body.decode('utf-8', 'replace')}")
-        in_thread = partial(asyncio.get_running_loop().run_in_executor, self.preparing)
 
         def parse() -> tuple[ParsedRequest[S], T]:
             parsed = parse_request(schema, body)
             return parsed, read(parsed.sent)
 
         async def parse_and_prepare() -> Incoming[S]:
-            parsed, task = await in_thread(parse)
+            parsed, task = await in_thread(self.preparing, parse)
             lease = await self.models.lease(self._meant_model(task))
             try:
-                prepared = await in_thread(prepare, lease.served, task)
+                prepared = await in_thread(self.preparing, partial(prepare, lease.served, task))
             except BaseException:
                 lease.release()
                 raise

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import closing, suppress
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dslocal import output
@@ -21,6 +22,7 @@ from .exchange.events import AnswerEnd, AnswerPart, RunEvent
 from .models.offered_model import ModelLease
 from .preparation.requests import PreparedRequest
 from .queue import SlotAssignment
+from .threads import in_thread
 from .wire.errors import ApiError, to_api_error
 
 if TYPE_CHECKING:
@@ -167,10 +169,8 @@ class RequestRun:
             return
         have = shared_tokens(request.ids, context, assignment.copy_from)
         if cache.may_help(context, len(request.ids) - have):
-            loop = asyncio.get_running_loop()
-            self._on_disk = await loop.run_in_executor(
-                cache.threads, cache.find, context, request.ids, have
-            )
+            find = partial(cache.find, context, request.ids, have)
+            self._on_disk = await in_thread(cache.threads, find)
 
     def _handle(self, signal: Signal, channel: EventChannel) -> None:
         """Start the other slots once the first has read the prompt, or ended."""

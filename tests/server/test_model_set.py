@@ -144,6 +144,8 @@ def test_who_leaves_while_waiting_holds_nothing() -> None:
         leaving = asyncio.create_task(world.use("a"))
         await asyncio.sleep(0.05)
         leaving.cancel()
+        await asyncio.sleep(0.05)
+        assert world.models.waiting == 0  # takes no place from those who wait
         world.may_open.set()
         await world.use("b")
         await world.use("a")

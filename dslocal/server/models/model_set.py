@@ -152,12 +152,15 @@ class ModelSet:
         if self._waiting_for_models >= self._max_waiting:
             raise queue_full_error(self._waiting_for_models)
         turn: asyncio.Future[ModelLease] = asyncio.get_running_loop().create_future()
-        self._load_for(entry).waiting.append(turn)
+        waiting = self._load_for(entry).waiting
+        waiting.append(turn)
         if self._loading is None:
             self._loading = asyncio.create_task(self._load_all())
         try:
             return await turn
         except asyncio.CancelledError:
+            if turn in waiting:
+                waiting.remove(turn)
             if turn.done() and not turn.cancelled() and not turn.exception():
                 turn.result().release()  # its client left at the same moment
             raise

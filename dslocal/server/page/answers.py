@@ -15,6 +15,7 @@ from dslocal.errors import DslocalError
 from dslocal.server.middleware import Log
 from dslocal.server.models.model_set import ModelSet
 from dslocal.server.models.offered_model import ModelLease, OfferedModel
+from dslocal.server.threads import in_thread
 from dslocal.server.wire.errors import ApiError, to_api_error
 from dslocal.types import FinishReason
 
@@ -30,13 +31,18 @@ OnEnd = Callable[[output.Turn, bool], None]
 
 @dataclass
 class _Work:
-    """An answer and what is at work on it."""
+    """An answer and what is at work on it.
+
+    Attributes:
+        is_concluding: Whether it has ended, and is put on disk.
+    """
 
     live: LiveAnswer
     request: AnswerRequest
     task: asyncio.Task[None] | None = None
     turn: PreparedTurn | None = None
     run: SessionRun | None = None
+    is_concluding: bool = False
 
 
 class Answers:
@@ -100,6 +106,8 @@ class Answers:
     def stop(self, conversation_id: str) -> None:
         """End an answer and keep what has come of it. Raises ApiError 404 where there is none."""
         work = self._running(conversation_id)
+        if work.is_concluding:
+            return
         if work.run is not None and work.run.has_slot:
             work.run.cancel()
         elif work.task is not None:
@@ -117,14 +125,8 @@ class Answers:
         self._work.pop(conversation_id, None)
 
     async def in_thread(self, function: Callable[[], T]) -> T:
-        """Return what ``function`` returns in a thread; a cancellation waits for it."""
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._threads, function)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait({future})
-            raise
+        """Return what ``function`` returns in a thread for files; a cancellation waits for it."""
+        return await in_thread(self._threads, function)
 
     def _running(self, conversation_id: str) -> _Work:
         work = self._work.get(conversation_id)
@@ -155,11 +157,18 @@ class Answers:
             if error.status == 500:
                 self._log("".join(traceback.format_exception(e)))
         finally:
-            await self.in_thread(lambda: _conclude(work, has_failed=error is not None))
-            if lease is not None:
-                lease.release()
-            work.turn = work.run = None  # which hold the model's context
-            live.change("done", error=error)
+            work.is_concluding = True
+            try:
+                has_failed = error is not None
+                await self.in_thread(lambda: _conclude(work, has_failed=has_failed))
+            except Exception as e:  # the disk, or a server that ends
+                error = error or to_api_error(e)
+                self._log("".join(traceback.format_exception(e)))
+            finally:
+                if lease is not None:
+                    lease.release()
+                work.turn = work.run = None  # which hold the model's context
+                live.change("done", error=error)
 
     async def _generate(self, work: _Work, lease: ModelLease) -> None:
         live = work.live

@@ -48,6 +48,16 @@ def test_stop_keeps_what_came(page: PageClient) -> None:
     assert message.cut in ("interrupted", "length")
 
 
+def test_stopping_again_and_again_leaves_the_conversation_usable(page: PageClient) -> None:
+    """Proves it also while the answer is put on disk: the next question is answered."""
+    id = page.begin(QUESTION, settings=ENDLESS)
+    for _ in range(8):
+        page.served.post(f"/dslocal/conversations/{id}/answer/stop", {})
+    page.end(id)
+    assert page.send(id, text=QUESTION, settings={"temperature": 0}).status_code == 202
+    assert "Lima" in page.end(id)["text"]
+
+
 def test_the_model_answers_now(page: PageClient) -> None:
     id = page.begin("What is 4711 × 8612?", settings={"temperature": 0})
     wait_until(lambda: has_begun(page, id))
