@@ -35,7 +35,7 @@ _owned: set[int] = set()  # addresses of tensors, of all stores: only one may re
 _owned_lock = threading.Lock()
 
 
-class _Expert(NamedTuple):
+class _ExpertKey(NamedTuple):
     """An expert of a tensor."""
 
     tensor: ExpertTensor
@@ -47,7 +47,7 @@ class _Expert(NamedTuple):
         return self.tensor.extent(self.number)
 
 
-class _Kept(NamedTuple):
+class _PieceUse(NamedTuple):
     """Where an expert is kept, and when it was used last, counted in uses."""
 
     position: int
@@ -55,7 +55,7 @@ class _Kept(NamedTuple):
 
 
 @dataclass
-class _Pool:
+class _PiecePool:
     """Pieces of memory for experts of one size.
 
     Attributes:
@@ -73,7 +73,7 @@ class _Pool:
     piece_bytes: int
     n_pieces: int
     share: float
-    kept: dict[int, OrderedDict[_Expert, _Kept]] = field(default_factory=dict)
+    kept: dict[int, OrderedDict[_ExpertKey, _PieceUse]] = field(default_factory=dict)
     free: list[int] = field(default_factory=list)
     given_back: list[int] = field(default_factory=list)
     n_tried: int = 0
@@ -83,12 +83,12 @@ class _Pool:
         """Return the RAM that the pieces take."""
         return (self.n_tried - len(self.given_back)) * self.piece_bytes
 
-    def find(self, expert: _Expert) -> _Kept | None:
+    def find(self, expert: _ExpertKey) -> _PieceUse | None:
         """Return where an expert is kept."""
         of_layer = self.kept.get(expert.tensor.layer)
         return of_layer.get(expert) if of_layer else None
 
-    def keep(self, expert: _Expert, kept: _Kept) -> None:
+    def keep(self, expert: _ExpertKey, kept: _PieceUse) -> None:
         """Keep an expert, as the one used last."""
         of_layer = self.kept.setdefault(expert.tensor.layer, OrderedDict())
         of_layer[expert] = kept
@@ -107,12 +107,12 @@ class _Pool:
         self.n_tried += 1
         return self.start + (self.n_tried - 1) * self.piece_bytes
 
-    def longest_unused(self) -> _Expert | None:
+    def longest_unused(self) -> _ExpertKey | None:
         """Return the expert that was not used for longest."""
         heads = [next(iter(found.items())) for found in self.kept.values() if found]
         return min(heads, key=lambda head: head[1].used)[0] if heads else None
 
-    def furthest_ahead(self, layer: int) -> _Expert | None:
+    def furthest_ahead(self, layer: int) -> _ExpertKey | None:
         """Return an expert of the layer that is needed last if all follow in order after one."""
         layers = [number for number, found in self.kept.items() if found]
         if not layers:
@@ -139,8 +139,8 @@ class OwnMemory(ExpertStore):
         self._room = room
         self._lock = threading.Lock()
         self._addresses: dict[str, int] = {}
-        self._loading: dict[_Expert, threading.Event] = {}
-        self._has_edges: set[_Expert] = set()
+        self._loading: dict[_ExpertKey, threading.Event] = {}
+        self._has_edges: set[_ExpertKey] = set()
         self._uses = 0
         self._layer = -1  # that has chosen its experts last
         self._is_scan = False  # whether whole layers are read one after the other
@@ -168,7 +168,7 @@ class OwnMemory(ExpertStore):
 
     def use(self, tensor: ExpertTensor, expert: int) -> int:
         """See :meth:`ExpertStore.use`."""
-        one = _Expert(tensor, expert)
+        one = _ExpertKey(tensor, expert)
         pool = self._pools[tensor.expert_bytes]
         with self._lock:
             kept = pool.find(one)
@@ -180,12 +180,12 @@ class OwnMemory(ExpertStore):
 
     def missing(self, tensor: ExpertTensor, expert: int) -> int:
         """See :meth:`ExpertStore.missing`."""
-        kept = self._pools[tensor.expert_bytes].find(_Expert(tensor, expert))
+        kept = self._pools[tensor.expert_bytes].find(_ExpertKey(tensor, expert))
         return 0 if kept else tensor.expert_bytes
 
     def fetch(self, tensor: ExpertTensor, expert: int) -> None:
         """See :meth:`ExpertStore.fetch`."""
-        one = _Expert(tensor, expert)
+        one = _ExpertKey(tensor, expert)
         while True:
             with self._lock:
                 if self._pools[tensor.expert_bytes].find(one):
@@ -232,7 +232,7 @@ class OwnMemory(ExpertStore):
                 _owned.difference_update(self._addresses.values())
             self._addresses.clear()
 
-    def _piece_for(self, one: _Expert) -> int | None:
+    def _piece_for(self, one: _ExpertKey) -> int | None:
         """Return a piece for an expert; None where there is none for it. Holds the lock."""
         if one.tensor.name not in self._addresses or not one.extent.whole_pages().nbytes:
             return None
@@ -240,7 +240,7 @@ class OwnMemory(ExpertStore):
         position = pool.grow(self._allowed)
         return self._make_free(pool) if position is None else position
 
-    def _make_free(self, pool: _Pool) -> int | None:
+    def _make_free(self, pool: _PiecePool) -> int | None:
         """Return the piece of an expert that is no longer kept; None if none is kept.
 
         While whole layers are read in turn, what was used last is needed last. Holds the lock.
@@ -255,7 +255,7 @@ class OwnMemory(ExpertStore):
             return None
         return pool.kept[one.tensor.layer].pop(one).position
 
-    def _fetch_into(self, one: _Expert, position: int) -> None:
+    def _fetch_into(self, one: _ExpertKey, position: int) -> None:
         """Read an expert into a piece of memory, and show it to llama.cpp."""
         pool, inner = self._pools[one.tensor.expert_bytes], one.extent.whole_pages()
         is_shown = False
@@ -271,12 +271,12 @@ class OwnMemory(ExpertStore):
             with self._lock:
                 if is_shown:
                     self._uses += 1
-                    pool.keep(one, _Kept(position, self._uses))
+                    pool.keep(one, _PieceUse(position, self._uses))
                 else:
                     pool.free.append(position)
                 self._loading.pop(one).set()
 
-    def _fetch_edges(self, one: _Expert) -> None:
+    def _fetch_edges(self, one: _ExpertKey) -> None:
         """Read the pages that an expert shares with its neighbours, the first time."""
         if one in self._has_edges:
             return
@@ -284,26 +284,26 @@ class OwnMemory(ExpertStore):
             self._reader.fetch(edge, self._address(one, edge))
         self._has_edges.add(one)
 
-    def _fetch_into_page_cache(self, one: _Expert) -> None:
+    def _fetch_into_page_cache(self, one: _ExpertKey) -> None:
         extent = one.extent
         known = one.tensor.name in self._addresses
         self._reader.fetch(extent, self._address(one, extent) if known else 0)
 
-    def _address(self, one: _Expert, piece: Extent) -> int:
+    def _address(self, one: _ExpertKey, piece: Extent) -> int:
         """Return where a piece of an expert is mapped."""
         return self._addresses[one.tensor.name] + piece.start - one.tensor.start
 
 
-def _pools(reader: DiskReader) -> dict[int, _Pool]:
+def _pools(reader: DiskReader) -> dict[int, _PiecePool]:
     """Return a pool for each size of experts, by that size, with no RAM yet."""
     tensors = [tensor for layer in reader.layout.layers.values() for tensor in layer]
     total = sum(tensor.nbytes for tensor in tensors)
-    pools: dict[int, _Pool] = {}
+    pools: dict[int, _PiecePool] = {}
     start = 0
     for size in sorted({tensor.expert_bytes for tensor in tensors}):
         same = [tensor for tensor in tensors if tensor.expert_bytes == size]
         share = sum(tensor.nbytes for tensor in same) / total
         n_pieces = min(sum(tensor.n_experts for tensor in same), int(MAX_KEPT * share) + 1)
-        pools[size] = _Pool(start, max(PAGE, size // PAGE * PAGE), n_pieces, share)
+        pools[size] = _PiecePool(start, max(PAGE, size // PAGE * PAGE), n_pieces, share)
         start += n_pieces * pools[size].piece_bytes
     return pools

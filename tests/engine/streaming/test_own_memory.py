@@ -40,7 +40,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_memory, "CHECK_SECONDS", 0.0)
 
 
-class Kept:
+class MappedModel:
     """A store over a mapped file, with as much room as a test says.
 
     Attributes:
@@ -82,8 +82,8 @@ def calls() -> ColdCalls:
 
 
 @pytest.fixture
-def kept(v3: Path, calls: ColdCalls) -> Iterator[Kept]:
-    opened = Kept(v3, calls)
+def kept(v3: Path, calls: ColdCalls) -> Iterator[MappedModel]:
+    opened = MappedModel(v3, calls)
     yield opened
     opened.close()
 
@@ -118,7 +118,7 @@ def test_logits_are_the_same_bit_by_bit(
     assert bool(calls.read_direct) is bool(room and has_pages)
 
 
-def test_every_byte_is_the_files_at_every_moment(kept: Kept) -> None:
+def test_every_byte_is_the_files_at_every_moment(kept: MappedModel) -> None:
     """Proves it while four threads read experts, memory comes and goes, and another one looks."""
     chance = random.Random(5)
     experts = [(tensor, n) for tensor in kept.tensors for n in range(tensor.n_experts)]
@@ -150,7 +150,7 @@ def test_every_byte_is_the_files_at_every_moment(kept: Kept) -> None:
     kept.store = OwnMemory(kept.reader, lambda: 0)
 
 
-def test_an_expert_is_read_once_while_there_is_room(kept: Kept, calls: ColdCalls) -> None:
+def test_an_expert_is_read_once_while_there_is_room(kept: MappedModel, calls: ColdCalls) -> None:
     tensor = kept.tensors[0]
     assert kept.store.use(tensor, 2) == tensor.expert_bytes
     with ThreadPoolExecutor(4) as pool:
@@ -159,7 +159,7 @@ def test_an_expert_is_read_once_while_there_is_room(kept: Kept, calls: ColdCalls
     assert calls.read_direct == [tensor.extent(2).whole_pages()]
 
 
-def test_what_was_not_used_for_longest_makes_room(kept: Kept) -> None:
+def test_what_was_not_used_for_longest_makes_room(kept: MappedModel) -> None:
     tensor = kept.tensors[0]
     for n in range(3):
         kept.store.fetch(tensor, n)
@@ -170,7 +170,7 @@ def test_what_was_not_used_for_longest_makes_room(kept: Kept) -> None:
     assert [kept.store.missing(tensor, n) > 0 for n in range(4)] == [False, True, False, False]
 
 
-def test_of_whole_layers_in_turn_the_last_one_makes_room(kept: Kept) -> None:
+def test_of_whole_layers_in_turn_the_last_one_makes_room(kept: MappedModel) -> None:
     """Proves that some layers stay from one pass over all to the next, which LRU would drop."""
     first, second = (kept.layout.layers[layer][0] for layer in (1, 2))
     assert first.expert_bytes == second.expert_bytes
@@ -186,7 +186,7 @@ def test_of_whole_layers_in_turn_the_last_one_makes_room(kept: Kept) -> None:
     assert kept.store.missing(second, 1) == 0
 
 
-def test_memory_that_others_need_is_given_back(kept: Kept) -> None:
+def test_memory_that_others_need_is_given_back(kept: MappedModel) -> None:
     for tensor in kept.tensors:
         for n in range(tensor.n_experts):
             kept.store.fetch(tensor, n)
@@ -205,7 +205,7 @@ def test_memory_that_others_need_is_given_back(kept: Kept) -> None:
     assert kept.held == everything
 
 
-def test_a_failing_disk_is_reported_and_nothing_is_kept(kept: Kept, calls: ColdCalls) -> None:
+def test_of_a_failing_disk_nothing_is_kept(kept: MappedModel, calls: ColdCalls) -> None:
     tensor = kept.tensors[0]
     calls.fails = True
     with pytest.raises(EngineError, match="cannot be read: Input/output error"):
@@ -218,7 +218,7 @@ def test_a_failing_disk_is_reported_and_nothing_is_kept(kept: Kept, calls: ColdC
 
 @pytest.mark.parametrize("step", ["show", "hide"])
 def test_too_many_mappings_change_no_byte(
-    kept: Kept, step: str, monkeypatch: pytest.MonkeyPatch
+    kept: MappedModel, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Proves it for a system that refuses to show memory, or to hide it again."""
     tensor = kept.tensors[0]
