@@ -13,7 +13,6 @@ import pytest
 from dslocal.engine.speculation.draft_length import (
     FIRST_PAUSE,
     MAX_PAUSE,
-    TRIAL_INTERVAL,
     DraftLength,
 )
 
@@ -137,7 +136,7 @@ def test_a_change_is_noticed() -> None:
     )
     play(drafting, *gain, 300)
     assert drafting.best == 1
-    play(drafting, *loss, 2 * TRIAL_INTERVAL)
+    play(drafting, *loss, 512)
     assert drafting.best == 0
     play(drafting, *gain, 4 * FIRST_PAUSE)
     assert drafting.best == 1
