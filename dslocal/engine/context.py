@@ -128,7 +128,10 @@ class LlamaContext:
         self.memory = SequenceMemory(
             self._handle, max_checkpoints=max_checkpoints(model, load_config)
         )
-        self._views: dict[int, NDArray[np.float32]] = {}  # by address; llama.cpp uses a few
+        # by address, and of rows by their number: llama.cpp uses a few places, and making a view
+        # takes longer than finding the likeliest token in it
+        self._views: dict[int, NDArray[np.float32]] = {}
+        self._row_views: dict[tuple[int, int], NDArray[np.float32]] = {}
 
     def _open_streamer(self) -> ExpertStreamer | None:
         """Return what reads the model's experts ahead; None where that is not wanted.
@@ -345,7 +348,7 @@ class LlamaContext:
             raise EngineError("llama.cpp has no logits there")
         address = ctypes.addressof(pointer.contents)
         view = self._views.get(address)
-        if view is None:  # making one takes longer than finding the likeliest token in it
+        if view is None:
             view = np.ctypeslib.as_array(
                 (ctypes.c_float * self.model.n_vocab).from_address(address)
             )
@@ -354,6 +357,8 @@ class LlamaContext:
 
     def logit_rows(self, count: int) -> NDArray[np.float32]:
         """Return all logits that the last evaluation kept: float32 ``[count, n_vocab]``.
+
+        The rows are in the order of the ids in the batch.
 
         The array is a view on llama.cpp's own memory, valid until the next evaluation.
 
@@ -366,7 +371,12 @@ class LlamaContext:
         pointer = self._low.llama_get_logits(self._handle)
         if not pointer:
             raise EngineError("llama.cpp has no logits there")
-        return np.ctypeslib.as_array(pointer, (count, self.model.n_vocab))
+        address = ctypes.addressof(pointer.contents)
+        view = self._row_views.get((address, count))
+        if view is None:
+            view = np.ctypeslib.as_array(pointer, (count, self.model.n_vocab))
+            self._row_views[address, count] = view
+        return view
 
 
 def decode(handle: Any, batch: Any, abort: AbortFlag, callback: EvalCallback | None = None) -> None:

@@ -37,6 +37,10 @@ TAG = re.compile(r"<\S+>|｜\S+｜")
 PIECE_BYTES = 64  # room for most tokens
 MAX_REMEMBERED = 64  # bytes of a piece of text whose ids are remembered within one text
 MAX_REMEMBERED_PIECES = 1024
+# Texts such as a template's line breaks, which every answer has tokenized: tokenizing one takes as
+# long as generating a token of a small model.
+MAX_SHORT_TEXT = 16  # characters
+MAX_SHORT_TEXTS = 256  # whose ids are remembered
 SPARE_TOKENS = 8  # room in a tokenizer's buffer besides one token a byte
 
 
@@ -106,6 +110,7 @@ class LlamaModel:
         self._vocab = self._low.llama_model_get_vocab(self.handle)
         self.n_vocab: int = self._low.llama_vocab_n_tokens(self._vocab)
         self.n_ctx_train: int = self._low.llama_model_n_ctx_train(self.handle)
+        self._short_texts: dict[str, tuple[int, ...]] = {}
         self._pieces: dict[int, bytes] = {}
         self._on_evaluated: Callable[[], None] | None = None
 
@@ -172,6 +177,15 @@ class LlamaModel:
         Raises:
             EngineError: if the text is too long in one piece.
         """
+        known = self._short_texts.get(text)
+        if known is not None:
+            return list(known)
+        ids = self._encode(text)
+        if len(text) <= MAX_SHORT_TEXT and len(self._short_texts) < MAX_SHORT_TEXTS:
+            self._short_texts[text] = tuple(ids)
+        return ids
+
+    def _encode(self, text: str) -> list[int]:
         if self.header.text("tokenizer.ggml.pre") in NFC_PRE_TOKENIZERS:
             text = unicodedata.normalize("NFC", text)
         cuts = [match.end() - 1 for match in self._markup.finditer(text)] if self._markup else []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 
+_Decoder = codecs.getincrementaldecoder("utf-8")
+
 
 class Utf8Stream:
     """A decoder that is fed bytes and returns text.
@@ -12,7 +14,7 @@ class Utf8Stream:
     """
 
     def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = _Decoder("replace")
 
     def feed(self, data: bytes) -> str:
         """Return the text that ``data`` completes."""

@@ -113,6 +113,8 @@ class Sampler:
             presence_penalty, frequency_penalty, repeat_penalty, logit_bias or {}, prompt
         )
         self._nucleus = Nucleus(temperature, top_k, top_p, min_p)
+        # whether nothing is computed but the maximum, which needs no care for overflows
+        self._is_greedy = temperature <= 0 and logprobs is None and not self._penalties.active
         self._copy = np.zeros(0, np.float32)
         self._random = random.Random(seed)  # noqa: S311 - replayable on purpose
 
@@ -141,10 +143,13 @@ class Sampler:
         Raises:
             EngineError: if logits are not numbers, or the constraint allows nothing.
         """
-        with np.errstate(over="ignore"):  # the exponent of what is far below the likeliest
+        if self._is_greedy:
             token = self._draw(logits)
-            if self._n_logprobs is not None:
-                self.logprobs.append(token_logprobs(logits, token, self._n_logprobs))
+        else:
+            with np.errstate(over="ignore"):  # the exponent of what is far below the likeliest
+                token = self._draw(logits)
+                if self._n_logprobs is not None:
+                    self.logprobs.append(token_logprobs(logits, token, self._n_logprobs))
         self._penalties.accept(token)
         if self._constraint is not None:
             self._constraint.accept(token)
@@ -198,11 +203,12 @@ class Sampler:
             logits = logits if self._penalties.active else self._copy_of(logits)
             self._constraint.mask(logits)
         best = int(logits.argmax())
-        if not math.isfinite(logits[best]):
-            if self._constraint is not None and logits[best] < 0:
+        top = logits.item(best)
+        if not math.isfinite(top):
+            if self._constraint is not None and top < 0:
                 raise EngineError("the constraint allows no token")
             raise EngineError(
-                f"the model's logits are not numbers (their maximum is {logits[best]})",
+                f"the model's logits are not numbers (their maximum is {top})",
                 hint="the file may be damaged",
             )
         return logits, best

@@ -46,13 +46,9 @@ class TokenBatch:
             logits=_pointer(self._has_logits, ctypes.c_int8),
         )
 
-    def fill(self, parts: Iterable[BatchPart]) -> list[int]:
-        """Replace what is in the batch.
-
-        Returns:
-            For each part, the index of its last id, which gets logits.
-        """
-        start, last_rows = 0, []
+    def fill(self, parts: Iterable[BatchPart]) -> None:
+        """Replace what is in the batch. The last id of each part gets logits."""
+        start = 0
         for part in parts:
             end = start + len(part.ids)
             self._tokens[start:end] = part.ids
@@ -60,10 +56,8 @@ class TokenBatch:
             self._seq_ids[start:end] = part.seq_id
             self._has_logits[start:end] = 0
             self._has_logits[end - 1] = 1
-            last_rows.append(end - 1)
             start = end
         self.struct.n_tokens = start
-        return last_rows
 
 
 def _pointer(array: NDArray[Any], kind: Any) -> Any:

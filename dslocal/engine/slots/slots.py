@@ -102,7 +102,8 @@ class Slot(LlamaContext):
         self.memory = SequenceMemory(
             self._handle, seq_id, max_checkpoints=max_checkpoints(self.model, self.load_config)
         )
-        self._logits = np.zeros(self.model.n_vocab, np.float32)
+        self._logits = np.zeros(0, np.float32)
+        self._copied_logits = np.zeros(0, np.float32)  # for what runs in a thread of its own
         self._cached = 0  # positions in llama.cpp's cache; trimmed ones go before more come
         self._init_request()
 
@@ -249,15 +250,23 @@ class Slot(LlamaContext):
     def finish(
         self, error: BaseException | None = None, logits: NDArray[np.float32] | None = None
     ) -> None:
-        """End :meth:`evaluate`: with ``logits`` after the last id, or with an error."""
-        if logits is not None:
-            np.copyto(self._logits, logits)
+        """End :meth:`evaluate`: with ``logits`` after the last id, or with an error.
+
+        A thread gets a copy of them. A greenlet continues before the next step, so that it may look
+        at llama.cpp's own.
+        """
         self.pending = []
         self._error = error
         if self.greenlet is not None:
+            if logits is not None:
+                self._logits = logits
             self.state = SlotState.READY
-        else:
-            self._done.release()
+            return
+        if logits is not None:
+            self._copied_logits.resize(len(logits), refcheck=False)
+            np.copyto(self._copied_logits, logits)
+            self._logits = self._copied_logits
+        self._done.release()
 
     def resume(self) -> None:
         """Let the greenlet continue until it waits again, or ends."""
@@ -442,7 +451,7 @@ class SlotPool:
         for slot in evaluating:
             slot.drop_trimmed()
         parts = [BatchPart(slot.seq_id, len(slot.ids), ids) for slot, ids in shares]
-        logit_rows = self._batch.fill(parts)
+        self._batch.fill(parts)
         began = time.perf_counter()
         try:
             decode(self.host.handle, self._batch.struct, self.host.abort, self.host.eval_callback)
@@ -462,9 +471,9 @@ class SlotPool:
                 slot.state = _state_after_step(slot)
         for slot, _ in shares:
             slot.save_due_checkpoint()
-        for (slot, _), row in zip(shares, logit_rows, strict=True):
+        for (slot, _), logits in zip(shares, self.host.logit_rows(len(shares)), strict=True):
             if not slot.pending:
-                slot.finish(logits=self.host.logits(row))
+                slot.finish(logits=logits)
 
     def _share_batch(self, evaluating: Sequence[Slot]) -> list[tuple[Slot, list[int]]]:
         """Return the ids of each slot that go into the next batch, ordered by sequence.
