@@ -18,6 +18,7 @@ command = [
     "--phases=fuzzing",
     "--max-examples=25",
     "--seed=1",
+    "--request-timeout=300",  # an answer of a whole context takes a while on a busy machine
     "--no-color",
 ]
 done = subprocess.run(command, capture_output=True, text=True, check=False)
