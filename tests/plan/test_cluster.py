@@ -202,7 +202,7 @@ def test_gpus_hold_what_the_arithmetic_says() -> None:
 def test_launch_lines_use_every_gpu_and_name_their_source(
     *, is_v4: bool, fits_one: bool, hosts: tuple[str, ...]
 ) -> None:
-    boxes = GpuBoxes(hosts, 8)
+    boxes = GpuBoxes(hosts, 8, "H200")
     for launch in (vllm_launch, sglang_launch):
         found = launch("deepseek-ai/X", boxes, is_v4=is_v4, fits_one=fits_one or len(hosts) == 1)
         assert all("deepseek-ai/X" in command for command in found.commands)
@@ -211,3 +211,33 @@ def test_launch_lines_use_every_gpu_and_name_their_source(
         if len(found.commands) > 1:
             assert all("n1" in command for command in found.commands)
             assert len(set(found.commands)) == len(hosts)
+
+
+# Published: vLLM's docs/serving/parallelism_scaling.md, "Running vLLM with MultiProcessing".
+def test_vllm_joins_machines_that_hold_the_model_together_as_published() -> None:
+    boxes = GpuBoxes(("n1", "n2"), 8, "H100")
+    first, second = vllm_launch("d/X", boxes, is_v4=False, fits_one=False).commands
+    shared = "--tensor-parallel-size 8 --pipeline-parallel-size 2 --nnodes 2 --master-addr n1"
+    assert first == f"vllm serve d/X --trust-remote-code {shared} --node-rank 0"
+    assert second == f"vllm serve d/X --trust-remote-code {shared} --node-rank 1 --headless"
+
+
+# Published: the cells of SGLang's docs_new/src/snippets/configs/deepseek-ai/deepseek-v4.jsx.
+@pytest.mark.parametrize(
+    ("gpu", "kernels"),
+    [
+        ("H100 80 GB", "marlin"),
+        ("NVIDIA H200", "marlin"),
+        ("GH200", "marlin"),
+        ("B200", "flashinfer_mxfp4"),
+        ("GB300", "flashinfer_mxfp4"),
+        ("RTX 4090", ""),
+    ],
+)
+def test_sglang_runs_the_experts_of_v4_with_the_gpus_kernels(gpu: str, kernels: str) -> None:
+    boxes = GpuBoxes(("n1",), 8, gpu)
+    line = sglang_launch("d/V4", boxes, is_v4=True, fits_one=True).commands[0]
+    ending = f" --moe-runner-backend {kernels} --tp 8" if kernels else " --tp 8"
+    assert line.endswith(f"--trust-remote-code{ending}")
+    v3 = sglang_launch("d/V3", boxes, is_v4=False, fits_one=True).commands[0]
+    assert "--moe-runner-backend" not in v3

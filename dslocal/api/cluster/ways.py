@@ -182,7 +182,7 @@ def _gpu_way(name: str, model: PlannedModel, machines: Sequence[ClusterMachine])
     fit = gpu_fit(weights, read, kv_bytes_per_token(model.header), group)
     if not fit.fits:
         return GpuWay("", fit)
-    boxes = GpuBoxes(group.hosts, group.per_box)
+    boxes = GpuBoxes(group.hosts, group.per_box, group.name)
     is_v4 = model.header.architecture == V4_ARCHITECTURE
     lines: list[tuple[str, Callable[..., Launch]]] = [
         ("vLLM", vllm_launch),

@@ -1,24 +1,31 @@
 """The published command lines that start vLLM and SGLang on DeepSeek's models.
 
 Each line names its source. Nothing here was run: the numbers of GPUs and machines, and addresses,
-are put into the published line.
+are put into the published line. The flags were compared in December 2026 with vllm-project/recipes
+(models/deepseek-ai/DeepSeek-R1.yaml and DeepSeek-V4-Flash.yaml), vLLM's docs/serving
+(data_parallel_deployment.md and parallelism_scaling.md, "Running vLLM with MultiProcessing"), and
+SGLang's benchmark/deepseek_v3/README.md and docs_new/src/snippets/configs/deepseek-ai/
+deepseek-v4.jsx, whose cells choose the kernels of the experts by the generation of the GPU.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 VLLM_V3 = "https://docs.vllm.ai/projects/recipes/en/latest/DeepSeek/DeepSeek-V3.html"
 VLLM_V4 = "https://recipes.vllm.ai/deepseek-ai/DeepSeek-V4-Flash"
 VLLM_DATA_PARALLEL = "https://docs.vllm.ai/en/latest/serving/data_parallel_deployment.html"
 VLLM_PIPELINE = "https://docs.vllm.ai/en/latest/serving/parallelism_scaling.html"
-SGLANG_V3 = "https://docs.sglang.io/docs/basic_usage/deepseek_v3.md"
+SGLANG_V3 = "https://docs.sglang.io/cookbook/autoregressive/DeepSeek/DeepSeek-V3"
 SGLANG_NODES = "https://github.com/sgl-project/sglang/tree/main/benchmark/deepseek_v3"
 SGLANG_V4 = "https://docs.sglang.io/cookbook/autoregressive/DeepSeek/DeepSeek-V4"
 V4_FLAGS = (
     "--kv-cache-dtype fp8 --block-size 256 --tokenizer-mode deepseek_v4 "
     "--tool-call-parser deepseek_v4 --enable-auto-tool-choice --reasoning-parser deepseek_v4"
 )
+# Of SGLang, for the FP4 experts of V4: Hopper (H100, GH200), Blackwell (B200, GB300).
+V4_EXPERT_KERNELS = {"H": "marlin", "B": "flashinfer_mxfp4"}
 DATA_PARALLEL_PORT = 13345
 SGLANG_PORT = 5000
 
@@ -45,10 +52,12 @@ class GpuBoxes:
     Attributes:
         hosts: their names or addresses.
         gpus: GPUs of each.
+        gpu: the name of a GPU, such as "H200 141 GB".
     """
 
     hosts: tuple[str, ...]
     gpus: int
+    gpu: str = ""
 
     @property
     def total(self) -> int:
@@ -69,17 +78,10 @@ def vllm_launch(repository: str, boxes: GpuBoxes, *, is_v4: bool, fits_one: bool
     flags = f" {V4_FLAGS}" if is_v4 else ""
     recipe = VLLM_V4 if is_v4 else VLLM_V3
     if not fits_one:
-        line = (
-            f"{base} --tensor-parallel-size {boxes.gpus} --pipeline-parallel-size "
-            f"{len(boxes.hosts)}{flags}"
-        )
-        how = f"tensor parallel over the {boxes.gpus} GPUs of a machine, pipeline parallel between"
-        return Launch(f"{how}; a Ray cluster joins the machines first", (line,), (VLLM_PIPELINE,))
+        return _vllm_pipeline(base, flags, boxes)
     if len(boxes.hosts) == 1:
-        split = "data-parallel-size" if is_v4 else "tensor-parallel-size"
-        line = f"{base} --{split} {boxes.gpus} --enable-expert-parallel{flags}"
-        how = "data" if is_v4 else "tensor"
-        return Launch(f"{how} and expert parallel over {boxes.gpus} GPUs", (line,), (recipe,))
+        line = f"{base} --tensor-parallel-size {boxes.gpus} --enable-expert-parallel{flags}"
+        return Launch(f"tensor and expert parallel over {boxes.gpus} GPUs", (line,), (recipe,))
     first = boxes.hosts[0]
     shared = (
         f"--data-parallel-size {boxes.total} --data-parallel-size-local {boxes.gpus} "
@@ -94,10 +96,25 @@ def vllm_launch(repository: str, boxes: GpuBoxes, *, is_v4: bool, fits_one: bool
     return Launch(how, tuple(commands), (VLLM_DATA_PARALLEL, recipe))
 
 
+def _vllm_pipeline(base: str, flags: str, boxes: GpuBoxes) -> Launch:
+    """Return how vLLM is started where no machine holds the model: a command for each machine."""
+    first = boxes.hosts[0]
+    shared = (
+        f"{base} --tensor-parallel-size {boxes.gpus} --pipeline-parallel-size {len(boxes.hosts)} "
+        f"--nnodes {len(boxes.hosts)} --master-addr {first}{flags}"
+    )
+    commands = [f"{shared} --node-rank 0"]
+    commands += [f"{shared} --node-rank {rank} --headless" for rank in range(1, len(boxes.hosts))]
+    how = f"tensor parallel over the {boxes.gpus} GPUs of a machine, pipeline parallel between"
+    return Launch(how, tuple(commands), (VLLM_PIPELINE,))
+
+
 def sglang_launch(repository: str, boxes: GpuBoxes, *, is_v4: bool, fits_one: bool) -> Launch:
     """Return how SGLang is started. Arguments are those of :func:`vllm_launch`."""
     base = f"python3 -m sglang.launch_server --model-path {repository} --trust-remote-code"
     recipe = SGLANG_V4 if is_v4 else SGLANG_V3
+    if is_v4 and (kernels := _v4_expert_kernels(boxes.gpu)):
+        base += f" --moe-runner-backend {kernels}"
     if len(boxes.hosts) == 1 or fits_one:
         how = f"tensor parallel over {boxes.gpus} GPUs"
         if len(boxes.hosts) > 1:
@@ -107,3 +124,9 @@ def sglang_launch(repository: str, boxes: GpuBoxes, *, is_v4: bool, fits_one: bo
     shared = f"--tp {boxes.total} --dist-init-addr {first}:{SGLANG_PORT} --nnodes {count}"
     commands = tuple(f"{base} {shared} --node-rank {number}" for number in range(count))
     return Launch(f"tensor parallel over {boxes.total} GPUs", commands, (SGLANG_NODES, recipe))
+
+
+def _v4_expert_kernels(gpu: str) -> str:
+    """Return SGLang's kernels for V4's experts on a GPU; empty where its cookbook names none."""
+    generation = re.match(r"(?:NVIDIA )?G?([BH])\d", gpu)
+    return V4_EXPERT_KERNELS[generation[1]] if generation else ""
