@@ -154,11 +154,18 @@ class WorkerError(DslocalError):
 
     Attributes:
         endpoint: The machine, as ``HOST:PORT``. The message names it already.
+        missing: It and the others that cannot be used either; the message names them all.
+        reason: The message without names.
     """
 
-    def __init__(self, message: str, *, endpoint: str, hint: str = "") -> None:
-        super().__init__(f"{endpoint}: {message}", hint=hint)
+    def __init__(
+        self, reason: str, *, endpoint: str, hint: str = "", others: tuple[str, ...] = ()
+    ) -> None:
+        more = f"; {' and '.join(others)} cannot be used either" if others else ""
+        super().__init__(f"{endpoint}: {reason}{more}", hint=hint)
         self.endpoint = endpoint
+        self.missing = (endpoint, *others)
+        self.reason = reason
 
 
 class EngineError(DslocalError):

@@ -297,20 +297,29 @@ def _with_workers(header: GgufHeader, machine: Machine, overrides: Overrides) ->
     try:
         return replace(machine, workers=ask_workers(endpoints))
     except WorkerError as e:
-        others = tuple(each for each in overrides.rpc if each != e.endpoint)
-        e.hint = f"{e.hint}; {_fits_without(header, machine, replace(overrides, rpc=others))}"
+        others = tuple(str(each) for each in endpoints if str(each) not in e.missing)
+        without = "it" if len(e.missing) == 1 else "them"
+        fits = _fits_without(header, machine, replace(overrides, rpc=others), without)
+        e.hint = f"{e.hint}; {fits}"
         raise
 
 
-def _fits_without(header: GgufHeader, machine: Machine, overrides: Overrides) -> str:
-    """Return what fits without a worker that is not there, for a hint."""
+def _fits_without(header: GgufHeader, machine: Machine, overrides: Overrides, without: str) -> str:
+    """Return what fits without the workers that are not there, for a hint.
+
+    Args:
+        header: the model's header.
+        machine: this machine, alone.
+        overrides: the user's settings, with the workers that are there.
+        without: "it", or "them" if several are missing.
+    """
     from dslocal.rpc.connection import ask_workers
     from dslocal.rpc.endpoint import parse_endpoints
 
     try:
         workers = ask_workers(parse_endpoints(",".join(overrides.rpc))) if overrides.rpc else ()
-    except WorkerError:
-        return "more than one machine is missing"
+    except WorkerError as e:
+        return f"by now {e.endpoint} is missing, too"
     if not overrides.rpc:
         overrides = replace(overrides, n_gpu_layers=None)  # which sends layers to workers
     planned = make_plan(header, replace(machine, workers=workers), overrides)
@@ -318,11 +327,10 @@ def _fits_without(header: GgufHeader, machine: Machine, overrides: Overrides) ->
         missing = f"{binary_size(planned.lacking)} are missing"
         if planned.lacking < SMALLEST_LAYER:
             missing = "no way of dealing out whole layers fits"
-        return f"without it the model does not fit: {missing}"
+        return f"without {without} the model does not fit: {missing}"
     where = f"--rpc {','.join(overrides.rpc)}" if overrides.rpc else "this machine alone"
-    return (
-        f"without it, {where} holds the model with {planned.load_config.n_ctx:,} tokens of context"
-    )
+    context = f"{planned.load_config.n_ctx:,} tokens of context"
+    return f"without {without}, {where} holds the model with {context}"
 
 
 def with_max_ram(machine: Machine, max_ram: int) -> Machine:

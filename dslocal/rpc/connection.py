@@ -10,6 +10,7 @@ import functools
 import socket
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -49,15 +50,31 @@ _known = _Known()
 def ask_workers(endpoints: Sequence[Endpoint]) -> tuple[RemoteDevice, ...]:
     """Return the devices of all workers, with the memory that is free there now.
 
+    All are asked at once, so that several that are silent take no longer than one.
+
     Raises:
         UsageError: the RPC library is not there.
-        WorkerError: a worker cannot be reached, or runs another llama.cpp.
+        WorkerError: a worker cannot be reached, or runs another llama.cpp; it names all such.
     """
     library.require_library()
-    found: list[RemoteDevice] = []
-    for endpoint in endpoints:
-        found += _devices_of(endpoint)
-    return tuple(found)
+    own_identity()  # loads llama_cpp, in this thread
+    with ThreadPoolExecutor(max(1, len(endpoints))) as pool:
+        asked = [pool.submit(_devices_of, endpoint) for endpoint in endpoints]
+    errors = [error for one in asked if (error := one.exception()) is not None]
+    if errors:
+        raise _joined(errors)
+    return tuple(device for one in asked for device in one.result())
+
+
+def _joined(errors: Sequence[BaseException]) -> BaseException:
+    """Return the error that says of all workers what is wrong; the first one's reason is given."""
+    first = next((error for error in errors if not isinstance(error, WorkerError)), errors[0])
+    others = tuple(
+        error.endpoint for error in errors if isinstance(error, WorkerError) and error is not first
+    )
+    if not others or not isinstance(first, WorkerError):
+        return first
+    return WorkerError(first.reason, endpoint=first.endpoint, hint=first.hint, others=others)
 
 
 def unchecked(endpoints: Sequence[str]) -> list[str]:

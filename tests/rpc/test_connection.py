@@ -73,6 +73,16 @@ def test_without_the_library_nobody_is_asked() -> None:
     assert raised.value.exit_code == 2
 
 
+def test_all_workers_that_are_missing_are_named_at_once() -> None:
+    with alike() as there, alike(silent=True) as silent:
+        gone = Endpoint("127.0.0.1", 1)
+        with pytest.raises(WorkerError, match="refuses the connection") as raised:
+            connection.ask_workers([there.endpoint, gone, silent.endpoint])
+    assert str(raised.value).startswith(str(gone))
+    assert f"{silent.endpoint} cannot be used either" in str(raised.value)
+    assert raised.value.missing == (str(gone), str(silent.endpoint))
+
+
 def test_every_device_of_a_worker_is_one() -> None:
     cards = (DeviceCard("GPU A", "cuda", 24 * GIB, 20 * GIB), DeviceCard("GPU B", "cuda", 1, 1))
     card = replace(CARD, identity=identity.own_identity(), devices=cards)
