@@ -27,7 +27,7 @@ from .inquiry import ServerAnswer, ask, read_card
 from .sockets import is_lost, keep_alive, tcp_connections
 
 REACH_S = 1.0  # within which a machine that is there takes a connection
-LOST_HINT = "what was said is kept; the same command says what fits now"
+LOST_HINT = "all of a conversation but this answer is kept; the same command says what fits now"
 
 
 @dataclass

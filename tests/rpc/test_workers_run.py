@@ -133,6 +133,16 @@ def is_computing(worker: Started) -> bool:
 _idle_seconds: dict[str, float] = {}
 
 
+def test_bench_says_where_the_layers_are(built: Run, workers: list[Started]) -> None:
+    few = ["--repeat", "1", "--tokens", "8", "--depths", "0", "--ctx", "512", "--mtp", "off"]
+    away = ["--rpc", workers[0].endpoint, "--n-gpu-layers", "99"]
+    done = built("bench", "nano", *few, *away)
+    assert done.returncode == 0, done.stderr
+    heading = done.stdout.decode().splitlines()[1]
+    assert f"6 layers at {workers[0].endpoint}" in heading
+    assert "GPU" not in heading
+
+
 def test_the_python_api_takes_workers(built: Run, workers: list[Started]) -> None:
     program = (
         "import dslocal, sys\n"

@@ -237,15 +237,28 @@ def _heading(run: BenchmarkRun, repeat: int) -> list[str]:
     config = run.load_config
     megabytes = run.file.header.file_size / 1e6
     size = f"{megabytes / 1e3:,.1f} GB" if megabytes >= 1000 else f"{megabytes:,.1f} MB"
-    where = f"{run.threads} thread{'s' if run.threads != 1 else ''}"
-    if config.n_gpu_layers:
-        where = f"{config.n_gpu_layers} layers on the GPU"
     times = f"measured {repeat} times" if repeat > 1 else "measured once"
     return [
         f"{_title(run.file)}, {size}",
-        f"{config.n_ctx:,} tokens of context, {config.kv_type.name.lower()} KV cache, {where}; "
-        f"{times}",
+        f"{config.n_ctx:,} tokens of context, {config.kv_type.name.lower()} KV cache, "
+        f"{_where(run)}; {times}",
     ]
+
+
+def _where(run: BenchmarkRun) -> str:
+    """Return where the model is computed, for people."""
+    config = run.load_config
+    if config.split:
+        places = [
+            f"{device.layers} layers at {device.endpoint}"
+            if device.endpoint
+            else f"{device.layers} layers on the GPU"
+            for device in config.split
+        ]
+        return ", ".join(places)
+    if config.n_gpu_layers:
+        return f"{config.n_gpu_layers} layers on the GPU"
+    return f"{run.threads} thread{'s' if run.threads != 1 else ''}"
 
 
 @contextmanager
