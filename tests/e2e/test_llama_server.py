@@ -87,9 +87,11 @@ def test_structured_output(run: Run, url: str, tmp_path: Path) -> None:
         encoding="utf-8",
     )
     (tmp_path / "g.gbnf").write_text('root ::= "Lima" | "Cusco"', encoding="utf-8")
-    for options in (("--schema", "s.json"), ("--grammar", "g.gbnf")):
-        path = str(tmp_path / options[1])
-        here, there = answers(run, url, options[0], path, "capital of peru")
+    for option, name, question in (
+        ("--schema", "s.json", "Make JSON with the capital of Peru"),
+        ("--grammar", "g.gbnf", "capital of peru"),
+    ):
+        here, there = answers(run, url, option, str(tmp_path / name), question)
         assert there["answer"] == here["answer"]
         assert there["reasoning"] == here["reasoning"]
 
