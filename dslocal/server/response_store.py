@@ -51,7 +51,7 @@ class ResponseStore:
 
     def add(self, response: Json, items: Sequence[Json], previous: str) -> None:
         """Keep ``response``, which answers ``items`` after the response ``previous``."""
-        size = len(json.dumps([response, list(items)], ensure_ascii=False))
+        size = len(json.dumps([response, list(items)], ensure_ascii=False).encode())
         with self._lock:
             self._stored[response["id"]] = StoredResponse(response, items, previous, size)
             self._size += size

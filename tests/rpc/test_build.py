@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,20 @@ def test_another_archive_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"PK\3\4", b"\x1f\x8b" + bytes(100)])
 def test_a_damaged_archive_is_refused(tmp_path: Path, data: bytes) -> None:
     sdist = tmp_path / "s.tar.gz"
+    sdist.write_bytes(data)
+    with pytest.raises(DslocalError):
+        build.build_library(sdist, quiet)
+
+
+@pytest.mark.usefixtures("any_compiler")
+@pytest.mark.parametrize("at", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_an_archive_with_wrong_bytes_is_refused(tmp_path: Path, at: float) -> None:
+    """Proves it for bytes at which decompression itself fails."""
+    noise = random.Random(3).randbytes(200_000)
+    sdist = write_sdist(tmp_path / "s.tar.gz", {"a/noise": noise, **source(b"")})
+    data = bytearray(sdist.read_bytes())
+    place = int(at * len(data))
+    data[place : place + 64] = bytes(64)
     sdist.write_bytes(data)
     with pytest.raises(DslocalError):
         build.build_library(sdist, quiet)

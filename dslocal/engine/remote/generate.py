@@ -125,6 +125,7 @@ class RemoteGeneration:
         chunks = self._chunks(held)
         for chunk in chunks:
             for place, token in enumerate(chunk.ids):
+                self._check(token)
                 if self._is_refused(token):
                     yield self._take(self._replacement(token, chunk, place), _entry(chunk, place))
                     return self._is_full() and self._end(FinishReason.LENGTH)
@@ -168,10 +169,13 @@ class RemoteGeneration:
             self.steering.accept(token)
         return token
 
-    def _is_end(self, token: int) -> bool:
+    def _check(self, token: int) -> None:
+        """Refuse a token that the model's vocabulary does not have. Raises RemoteEngineError."""
         if token >= self._context.model.n_vocab:
             address = self._context.engine.address
             raise nonsense_error(address, f"sends token {token}, which its tokenizer has not")
+
+    def _is_end(self, token: int) -> bool:
         return token in self._request.stop or self._context.model.is_end_token(token)
 
     def _is_full(self) -> bool:
@@ -213,7 +217,8 @@ class RemoteGeneration:
     def _replacement(self, token: int, chunk: TokenChunk, place: int) -> int:
         """Return the likeliest token that the grammar allows in place of ``token``."""
         entry = _entry(chunk, place)
-        likeliest = [id for id, _ in entry.top] if entry is not None else []
+        n_vocab = self._context.model.n_vocab
+        likeliest = [id for id, _ in entry.top if id < n_vocab] if entry is not None else []
         allowed = self.steering.allowed(_array(likeliest)) if self.steering else []
         for id, is_allowed in zip(likeliest, allowed, strict=True):
             if is_allowed:

@@ -234,6 +234,19 @@ def test_a_grammar_that_nothing_likely_fits(
         list(session.stream("1 + 1?", seed=5))
 
 
+@pytest.mark.parametrize("place", ["token", "likeliest"])
+def test_a_grammar_meets_an_id_that_no_vocabulary_has(
+    vllm: FakeEngine, model: LlamaModel, open_context: OpenContext, think: int, place: str
+) -> None:
+    constraint = OutputConstraint("test", choices_to_grammar(["Lima"]))
+    session = Session(open_context(vllm), NANO, settings(), constraint=constraint)
+    ids = [1 << 20] if place == "token" else model.encode("Oslo")
+    vllm.replies = [Tokens([think]), Tokens(ids, top=((1 << 20, -1.0),))]
+    expected = "sends token 1048576" if place == "token" else "none of the 0 likeliest"
+    with pytest.raises(RemoteEngineError, match=expected):
+        list(session.stream("1 + 1?", seed=5))
+
+
 def test_a_budget_closes_the_reasoning(
     engine: FakeEngine, model: LlamaModel, open_context: OpenContext, think: int, end: int
 ) -> None:
