@@ -67,6 +67,8 @@ class Message:
         reasoning: The reasoning of an answer. It is sent back to the model only as part of a last
             message with ``prefix``, and by families that keep it while there are tools.
         calls: The tool calls of an answer.
+        tools: The tools that a system's or developer's message declares, where the family's format
+            has room for that. Other tools of the prompt are declared at its beginning.
         prefix: Whether a last message is the beginning of an answer, to be continued.
         typed: What the user typed of a question, where more was sent.
         cut: Why an answer was cut: ``interrupted`` or ``length``; empty where it is whole.
@@ -80,6 +82,7 @@ class Message:
     content: str
     reasoning: str = ""
     calls: tuple[ToolCall, ...] = ()
+    tools: tuple[Tool, ...] = ()
     prefix: bool = False
     typed: str = ""
     cut: str = ""

@@ -560,6 +560,8 @@ def test_a_body_that_is_not_json_is_named(served: Serving, body: bytes, reason: 
             {"role": "user", "content": "why?"},
         ],
         [{"role": "system", "content": ""}, {"role": "user", "content": "hi"}],
+        [{"role": "latest_reminder", "content": "2026-02-21"}, {"role": "user", "content": "hi"}],
+        [{"role": "developer", "content": "hi", "tools": TOOLS}],
     ],
 )
 def test_messages_of_all_kinds(served: Serving, messages: list[dict[str, Any]]) -> None:
@@ -654,6 +656,14 @@ def test_functions_of_2023_are_called_as_then(served: Serving) -> None:
         ({"tools": TOOLS, "tool_choice": "any", "guided_regex": "a"}, "tool_choice"),
         ({"tools": [tool(f"t{n}", x={"enum": [0] * 999}) for n in range(99)], **REQUIRED}, None),
         ({"functions": [], "function_call": {"name": "x"}}, "tool_choice"),
+        (
+            {"messages": [{"role": "user", "content": "hi", "tools": TOOLS}]},
+            "messages.0.tools",
+        ),
+        (
+            {"messages": [{"role": "developer", "content": "", "tools": [{"type": "web_search"}]}]},
+            "messages.0.tools.0.type",
+        ),
     ],
 )
 def test_tools_that_cannot_be_called(

@@ -189,7 +189,7 @@ class Dsml:
     ) -> list[Segment]:
         """Return the prompt for the answer that follows ``messages``."""
         turns = _merged_turns(messages) if self.results == "turn" else list(messages)
-        needs_system = (tools or self.schema is not None) and (
+        needs_system = (_undeclared(tools, turns) or self.schema is not None) and (
             not turns or turns[0].role not in ("system", "developer")
         )
         if needs_system:
@@ -206,6 +206,7 @@ class _DsmlWriter:
         self._form = form
         self._thinks = thinking is Thinking.FORCED
         self._tools = tools if form.tools else ()
+        self._first_tools = _undeclared(self._tools, turns)
         self._keeps_all = bool(form.keeps_reasoning and self._tools)
         drops = self._thinks and not self._keeps_all
         self._turns = _without_past_developers(turns) if drops else list(turns)
@@ -235,7 +236,7 @@ class _DsmlWriter:
                 if number:
                     self._segments += self._form.system
                 self._add_text(turn.content)
-                self._add_declarations(number)
+                self._add_declarations(number, turn)
             case "developer":
                 self._write_developer(number, turn)
             case "user":
@@ -254,18 +255,22 @@ class _DsmlWriter:
         self._segments.append(USER)
         if self._form.results == "turn":
             self._add_text(turn.content)
-            self._add_declarations(number)
+            self._add_declarations(number, turn)
         else:
-            self._add_declarations(number)
+            self._add_declarations(number, turn)
             self._add_text(f"\n\n# The user's message is: {turn.content}")
 
-    def _add_declarations(self, number: int) -> None:
-        """Write tools and response format, which belong to the first message."""
-        if number:
-            return
-        if self._tools and self._form.tools:
-            self._segments += (PlainText("\n\n"), *self._form.tools.declare(self._tools))
-        if self._form.schema is not None:
+    def _add_declarations(self, number: int, turn: Message) -> None:
+        """Write the tools that a message declares.
+
+        To the first belong those that none declares, too, and the response format.
+        """
+        tools = [tool for tool in turn.tools if tool in self._tools]
+        if not number:
+            tools += self._first_tools
+        if tools and self._form.tools:
+            self._segments += (PlainText("\n\n"), *self._form.tools.declare(tools))
+        if self._form.schema is not None and not number:
             self._add_text(f"\n\n{RESPONSE_FORMAT}{_json(self._form.schema)}")
 
     def _write_result(self, number: int, turn: Message) -> None:
@@ -334,6 +339,11 @@ class _DsmlWriter:
     def _add_text(self, text: str) -> None:
         if text:
             self._segments.append(PlainText(text))
+
+
+def _undeclared(tools: Sequence[Tool], turns: Sequence[Message]) -> list[Tool]:
+    """Return those of ``tools`` that none of ``turns`` declares."""
+    return [tool for tool in tools if not any(tool in turn.tools for turn in turns)]
 
 
 def _merged_turns(messages: Sequence[Message]) -> list[Message]:

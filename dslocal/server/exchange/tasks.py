@@ -16,7 +16,7 @@ from dslocal import prompts
 from dslocal.server.wire.client_fields import IgnoredField
 
 ConstraintKind = Literal["schema", "regex", "choice", "gbnf"]
-Role = Literal["system", "user", "assistant", "tool"]
+Role = Literal["system", "developer", "user", "latest_reminder", "assistant", "tool"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class SentMessage:
         reasoning: The reasoning of an answer.
         calls: The tool calls of an answer.
         call_id: The call whose result a tool's message is.
+        tools: The tools that it declares, which are also among those of the conversation.
         prefix: Whether the last message is the beginning of the answer.
     """
 
@@ -96,6 +97,7 @@ class SentMessage:
     reasoning: str = ""
     calls: tuple[SentCall, ...] = ()
     call_id: str = ""
+    tools: tuple[prompts.Tool, ...] = ()
     prefix: bool = False
 
 

@@ -35,7 +35,7 @@ def family_messages(
             call_order = {call.id: number for number, call in enumerate(message.calls)}
             yield _assistant_message(served, message)
         else:
-            yield prompts.Message("system", message.text)
+            yield prompts.Message(message.role, message.text, tools=message.tools)
     yield from _in_order(outputs, positions)
 
 

@@ -260,6 +260,42 @@ def test_all_reasoning_stays_while_there_are_tools() -> None:
     )
 
 
+def test_tools_stand_in_the_message_that_declares_them() -> None:
+    """Proves it for a developer's message, as in the vendor's third example for V4."""
+    messages = [
+        system("s"),
+        Message("latest_reminder", "2026-02-21"),
+        Message("developer", "d", tools=(SEARCH,)),
+        calling(OSLO),
+        output("10"),
+    ]
+    prompt = render(FAMILIES["v4"].render(messages, BYPASSED, [SEARCH]))
+    assert prompt.startswith(f"{B}s<｜latest_reminder｜>2026-02-21{U}d\n\n## Tools\n\n")
+    assert prompt.count("## Tools") == 1
+    end = f"{A}</think>{CALLS}{E}{U}<tool_result>10</tool_result>{A}</think>"
+    assert prompt.endswith(f"to invoke tool calls.\n{end}")
+
+
+def test_tools_that_no_message_declares_stand_in_the_first() -> None:
+    messages = [system("s"), Message("developer", "d", tools=(SEARCH,))]
+    prompt = render(FAMILIES["v4"].render(messages, BYPASSED, BOTH))
+    first, second = prompt.split(U)
+    assert (WEATHER.name in first, SEARCH.name in first) == (True, False)
+    assert (WEATHER.name in second, SEARCH.name in second) == (False, True)
+
+
+def test_a_declared_tool_that_is_not_offered_stands_nowhere() -> None:
+    messages = [user("a"), Message("developer", "d", tools=(SEARCH,))]
+    assert SEARCH.name not in render(FAMILIES["v4"].render(messages, BYPASSED, [WEATHER]))
+
+
+def test_other_families_declare_all_tools_where_they_always_do() -> None:
+    messages = [Message("developer", "d", tools=(SEARCH,)), user("a")]
+    plain = [system("d"), user("a")]
+    v3 = FAMILIES["v3.1"]
+    assert render(v3.render(messages, tools=[SEARCH])) == render(v3.render(plain, tools=[SEARCH]))
+
+
 def test_v4_1_writes_a_space_before_the_names_of_tags() -> None:
     prompt = render(FAMILIES["v4.1"].render(ROUND, FORCED, [WEATHER]))
     assert prompt.count('<｜DSML｜ invoke name="get_current_weather">') == 1

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dslocal.prompts import Tool
 from dslocal.server.exchange.tasks import Role, SentCall, SentMessage
 from dslocal.server.wire.errors import ApiError
 
 from .schemas import ChatMessage, ContentPart
+from .tools import read_tools
 
 USABLE_PARTS = ("text", "input_text", "output_text", "refusal")
 REASONING_PARTS = ("thinking", "reasoning", "redacted_thinking")
+DECLARING = ("system", "developer")  # roles whose messages may declare tools
 ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
     "user": "user",
+    "latest_reminder": "latest_reminder",
     "assistant": "assistant",
     "tool": "tool",
     "function": "tool",
@@ -29,12 +33,17 @@ def sent_messages(sent: Sequence[ChatMessage]) -> Iterator[SentMessage]:
     """
     _check_prefixes(sent)
     for place, message in enumerate(sent):
+        tools = _declared_tools(message, f"messages.{place}.tools")
+        # OpenAI's developer gives instructions; the developer of DeepSeek's encoders, who declares
+        # tools, asks
+        is_asking = message.role == "developer" and bool(tools)
         yield SentMessage(
-            role=ROLES[message.role],
+            role="developer" if is_asking else ROLES[message.role],
             text=_text(message, place),
             reasoning=message.reasoning_content or message.reasoning or "",
             calls=tuple(_calls(message)),
             call_id=message.tool_call_id or "",
+            tools=tools,
             prefix=bool(message.prefix),
         )
 
@@ -59,6 +68,19 @@ def _check_prefixes(sent: Sequence[ChatMessage]) -> None:
                 "prefix is for the last message, an assistant's",
                 param=f"messages.{number}.prefix",
             )
+
+
+def _declared_tools(message: ChatMessage, where: str) -> tuple[Tool, ...]:
+    """Return the tools that a message declares.
+
+    Raises:
+        ApiError: 400 if messages of this role declare none.
+    """
+    if message.tools and message.role not in DECLARING:
+        raise ApiError(
+            400, f"{where}: only a system's or developer's message has tools", param=where
+        )
+    return tuple(offered.tool for offered in read_tools(message.tools or [], where))
 
 
 def _text(message: ChatMessage, place: int) -> str:

@@ -43,24 +43,6 @@ class ToolCallParam(RequestSchema):
     function: FunctionCall
 
 
-class ChatMessage(RequestSchema):
-    """A message of the conversation.
-
-    ``prefix`` on the last message, which must be the assistant's, has the model continue it, after
-    the reasoning in ``reasoning_content`` (or ``reasoning``) if there is any. ``function_call`` and
-    the role ``function`` are OpenAI's format of 2023.
-    """
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[ContentPart | str] | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: Annotated[list[ToolCallParam], Field(max_length=MAX_TOOLS)] | None = None
-    tool_call_id: str | None = None
-    function_call: FunctionCall | None = None
-    prefix: bool | None = None
-
-
 class Function(RequestSchema):
     """A function that the model may call."""
 
@@ -75,6 +57,26 @@ class ToolParam(RequestSchema):
 
     type: str
     function: Function | None = None
+
+
+class ChatMessage(RequestSchema):
+    """A message of the conversation.
+
+    ``prefix`` on the last message, which must be the assistant's, has the model continue it, after
+    the reasoning in ``reasoning_content`` (or ``reasoning``) if there is any. ``function_call`` and
+    the role ``function`` are OpenAI's format of 2023. The role ``latest_reminder``, and ``tools``
+    of a system's or developer's message, are those of DeepSeek's own encoders for V3.2 and V4.
+    """
+
+    role: Literal["system", "developer", "user", "latest_reminder", "assistant", "tool", "function"]
+    content: str | list[ContentPart | str] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: Annotated[list[ToolCallParam], Field(max_length=MAX_TOOLS)] | None = None
+    tool_call_id: str | None = None
+    function_call: FunctionCall | None = None
+    tools: Annotated[list[ToolParam], Field(max_length=MAX_TOOLS)] | None = None
+    prefix: bool | None = None
 
 
 class NamedFunction(RequestSchema):

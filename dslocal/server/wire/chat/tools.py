@@ -14,12 +14,33 @@ MUST_CALL = ("required", "any")  # OpenAI's value and Mistral's
 
 
 def offered_tools(request: ChatRequest) -> tuple[OfferedTool, ...]:
-    """Return the tools.
+    """Return the tools, those that messages declare among them.
 
     Raises:
         ApiError: 400 for tools that only a vendor's own servers have.
     """
-    return (*_tools(request.tools or []), *map(_offered, request.functions or []))
+    tools = [*read_tools(request.tools or [], "tools"), *map(_offered, request.functions or [])]
+    for place, message in enumerate(request.messages):
+        declared = read_tools(message.tools or [], f"messages.{place}.tools")
+        tools += [offered for offered in declared if offered not in tools]
+    return tuple(tools)
+
+
+def read_tools(sent: Sequence[ToolParam], where: str) -> Iterator[OfferedTool]:
+    """Yield the tools of the field ``where``.
+
+    Raises:
+        ApiError: 400 for tools that only a vendor's own servers have.
+    """
+    for place, tool in enumerate(sent):
+        if tool.type != "function" or tool.function is None:
+            raise ApiError(
+                400,
+                f"{where}.{place}: a tool of type {tool.type[:40]!r} cannot be used here; "
+                "functions can",
+                param=f"{where}.{place}.type",
+            )
+        yield _offered(tool.function)
 
 
 def tool_choice(request: ChatRequest) -> ToolChoice:
@@ -37,18 +58,6 @@ def tool_choice(request: ChatRequest) -> ToolChoice:
         names = frozenset(each.function.name for each in choice.allowed_tools.tools)
         return ToolChoice(choice.allowed_tools.mode, allowed=names, is_one_call=is_one_call)
     return ToolChoice("required" if choice in MUST_CALL else "auto", is_one_call=is_one_call)
-
-
-def _tools(sent: Sequence[ToolParam]) -> Iterator[OfferedTool]:
-    for place, tool in enumerate(sent):
-        if tool.type != "function" or tool.function is None:
-            raise ApiError(
-                400,
-                f"tools.{place}: a tool of type {tool.type[:40]!r} cannot be used here; "
-                "functions can",
-                param=f"tools.{place}.type",
-            )
-        yield _offered(tool.function)
 
 
 def _offered(function: Function) -> OfferedTool:
