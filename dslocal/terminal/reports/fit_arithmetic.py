@@ -25,6 +25,14 @@ from dslocal.plan.speed import (
 from .plain_console import plain_console
 
 ATTENTION_KINDS = ("MHA", "GQA", "MQA", "MLA", "CSA")
+LEGEND = """bold: how it is built. What a layer keeps of a token:
+  MHA  multi-head attention: a key and a value of every head
+  GQA  grouped-query attention: those of a few heads, which others share
+  MQA  multi-query attention: those of one head, which all share
+  MLA  multi-head latent attention: one compressed row, kv_lora + rope values
+  CSA  compressed sparse attention: one row for several tokens (in V4-Flash
+       21 layers keep 512 + 128 values for 4 tokens, and 20 keep 512 for 128)
+"""
 DEPLOYED_BITS = 6  # of a value in V2's KV cache, by its paper
 
 
@@ -58,15 +66,11 @@ def print_attention_kinds() -> None:
     console = plain_console()
     console.print(table)
     compressed, dense = V2.per_token(DEPLOYED_BITS)["MLA"], LLM_67B.per_token()["GQA"]
-    console.print(
-        Text(
-            "bold: how it is built. MHA: layers × 2 × heads × head; GQA and MQA with fewer"
-            " key-value heads; MLA: layers × (kv_lora + rope); CSA: 21 layers × (512 + 128) of 4"
-            " tokens, and 20 × 512 of 128 tokens.\n"
-            f"V2's cache at {DEPLOYED_BITS} bits, as it is deployed, is {compressed:,.0f} bytes a"
-            f" token: {saved_share(compressed, dense):.1%} less than the 67B's {dense:,.0f}."
-        )
+    saved = (
+        f"V2's cache at {DEPLOYED_BITS} bits, as it is deployed, is {compressed:,.0f} bytes a"
+        f" token: {saved_share(compressed, dense):.1%} less than the 67B's {dense:,.0f}."
     )
+    console.print(Text(LEGEND + saved))
 
 
 def _kind_style(kind: str, own_kind: str) -> str:
