@@ -5,6 +5,7 @@ streams.
 from __future__ import annotations
 
 import functools
+import io
 import os
 import pty
 import signal
@@ -15,11 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prompt_toolkit.application import Application, get_app
 from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
+from prompt_toolkit.output.vt100 import Vt100_Output
 from rich.cells import cell_len
 from support.chat.chat_loop import Loop
 from support.timing import at_most
@@ -276,6 +280,63 @@ def test_what_is_typed(tmp_path: Path, keys: str, default: str, line: str) -> No
     for earlier in ("the first", "the second"):
         open_history(tmp_path, in_no_chat).store_string(earlier)
     assert entered(keys, tmp_path, default) == line
+
+
+class Terminal(io.StringIO):
+    """A terminal that says that it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+# Keys, the line that they make, and the rows between it and the toolbar.
+ROWS_BETWEEN = [
+    ("hello", "hello", 0),
+    ("/zzz", "/zzz", 7),
+    ("/zzz\x15", "", 0),
+    ("/zzz\x15hello", "hello", 0),
+]
+
+
+@pytest.mark.parametrize(("keys", "line", "rows"), ROWS_BETWEEN)
+def test_the_toolbar_is_below_the_line(
+    monkeypatch: pytest.MonkeyPatch, keys: str, line: str, rows: int
+) -> None:
+    """Proves that rows are kept for a menu only while a command is typed, and that the terminal is
+    not asked where the cursor is.
+    """
+    monkeypatch.delenv("PROMPT_TOOLKIT_NO_CPR", raising=False)
+    written = Terminal()
+    heights: list[int] = []
+
+    def note_height(app: Application[str]) -> None:
+        screen = app.renderer.last_rendered_screen
+        if pressed and screen is not None and app.current_buffer.text == line:
+            heights.append(screen.height)
+            app.exit(exception=EOFError)
+
+    def toolbar(width: int) -> str:
+        app = get_app()
+        if not pressed:
+            app.after_render += note_height
+            pipe.send_text(keys)
+            pressed.append(keys)
+        return "the toolbar"
+
+    pressed: list[str] = []
+    with create_pipe_input() as pipe:
+        prompt = InputLine(
+            InMemoryHistory(),
+            Loop.make_completer(None),  # type: ignore[arg-type]
+            toolbar,
+            input=pipe,
+            output=Vt100_Output(written, lambda: Size(rows=24, columns=80), term="xterm"),
+        )
+        with pytest.raises(EOFError):
+            prompt.read()
+    assert heights[0] == 1 + rows + 1
+    assert "the toolbar" in written.getvalue()
+    assert "\x1b[6n" not in written.getvalue()
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import create_app_session
+from prompt_toolkit.application import Application, create_app_session
 from prompt_toolkit.completion import Completer
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input.typeahead import store_typeahead
 from prompt_toolkit.input.vt100_parser import Vt100Parser
@@ -23,6 +24,7 @@ from prompt_toolkit.key_binding.key_processor import KeyPress
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.output.plain_text import PlainTextOutput
+from prompt_toolkit.renderer import CPR_Support
 from prompt_toolkit.utils import is_dumb_terminal
 
 from dslocal.home.input_history import FILE_NAME, history_entry
@@ -139,7 +141,8 @@ class InputLine:
             self._session: PromptSession[str] = PromptSession(
                 history=history,
                 completer=completer,
-                complete_while_typing=True,
+                # Room for a menu is kept only while there may be one.
+                complete_while_typing=Condition(self._is_command),
                 key_bindings=_key_bindings(),
                 input_processors=[_HarmlessText()],
                 enable_open_in_editor=True,
@@ -149,6 +152,32 @@ class InputLine:
                 input=input,
                 output=output,
             )
+        self._had_menu = False
+        self._keep_toolbar_below_input(self._session.app)
+
+    def _is_command(self) -> bool:
+        """Return whether the line begins as a command, which the completer completes."""
+        return self._session.default_buffer.text.startswith("/")
+
+    def _keep_toolbar_below_input(self, app: Application[str]) -> None:
+        """Draw the toolbar in the row below the input, or below the menu.
+
+        prompt-toolkit asks the terminal where the cursor is, and would put the toolbar on the last
+        row, with empty rows above it. So it is told that the cursor is there, and does not ask.
+        """
+        renderer = app.renderer
+        if renderer.cpr_support is CPR_Support.NOT_SUPPORTED:
+            return  # without the terminal's answer prompt-toolkit shows no toolbar
+
+        def place(_: Application[str]) -> None:
+            if self._had_menu and not self._is_command():
+                renderer.erase(leave_alternate_screen=False)  # the rows that the menu had
+            self._had_menu = self._is_command()
+            renderer.report_absolute_cursor_row(app.output.get_size().rows)
+            renderer.cpr_support = CPR_Support.NOT_SUPPORTED
+
+        renderer.cpr_support = CPR_Support.NOT_SUPPORTED
+        app.before_render += place
 
     def read(self, default: str = "") -> str:
         """Return the text that is entered.
