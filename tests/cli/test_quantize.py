@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from support.cli.running import Run
+from support.cli.running import BINARY, Run
+from support.terminal.screen import Screen
 
 import dslocal
 from dslocal.gguf.header import read_header
@@ -36,6 +37,27 @@ def test_the_file_is_quantized_and_answers(run: Run, nano: Path, folder: Path) -
     assert header.metadata["dslocal.requantized_from"] == source.metadata["dslocal.recipe"]
     assert header.tokens() == source.tokens()
     assert run("ask", "-m", out, "capital of peru").stdout.startswith(b"The capital of Peru")
+
+
+@pytest.mark.parametrize(
+    ("drafter", "args", "is_model"),
+    [(False, [], True), (False, ["--json"], False), (True, [], False)],
+)
+def test_the_next_step_is_shown_on_a_terminal(
+    run: Run, nano: Path, folder: Path, drafter: bool, args: list[str], is_model: bool
+) -> None:
+    """Proves that a draft model, which does not answer by itself, is not offered for a talk."""
+    source, out = nano, folder / "a b.gguf"
+    if drafter:
+        source = folder / "draft.gguf"
+        done = run.inside("convert", "nano", "--mtp-only", "-o", source, "--quant", "Q8_0")
+        assert done.returncode == 0, done.stderr
+    command = [str(BINARY), "quantize", str(source), "-o", str(out), "--quant", "Q4_0", *args]
+    with Screen(command, run.env()) as screen:
+        assert screen.leave() == 0
+    shown = " ".join(screen.text.split())
+    assert shown.endswith(f"dslocal chat '{out}' talks with it") is is_model, shown
+    assert ("talks with it" in shown) is is_model
 
 
 def test_python_writes_the_bytes_of_the_command(run: Run, nano: Path, folder: Path) -> None:

@@ -58,6 +58,8 @@ def quantize(
         errors = results.verified(plan, job.targets, job.jobs, as_json=run.as_json)
         results.load_each([report.path for report in reports])
     results.print_results(reports, errors, as_json=run.as_json)
+    if not run.as_json and results.is_whole_model(reports[0].path):
+        results.print_next_step(reports[0].path)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from dslocal.terminal.progress import ProgressDisplay
 
 
+FIRST_LAYER = "blk.0."  # what the names of its tensors begin with; a draft model has none
+
+
 class RememberedProgress:
     """Passes progress on to a display, and remembers it."""
 
@@ -198,6 +201,13 @@ def print_results(
                 f"{error.recipe}: {error.tensor_class}: relative error {error.measured:.4f}, "
                 f"{error.expected:.4f} is expected"
             )
+
+
+def is_whole_model(file: Path) -> bool:
+    """Return whether a GGUF file is a model by itself, and not a draft model alone."""
+    from dslocal.gguf.parts import read_parts
+
+    return any(tensor.name.startswith(FIRST_LAYER) for tensor in read_parts(file)[1].tensors)
 
 
 def print_next_step(model: Path) -> None:
