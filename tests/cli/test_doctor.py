@@ -5,6 +5,7 @@ when nothing else does.
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,18 @@ import pytest
 from support.cli.running import Run
 
 from dslocal import catalog
+from dslocal.catalog.leftovers import PROMPTS
 from dslocal.cli import doctor_checks
 from dslocal.cli.commands.doctor import OPTIONAL_PACKAGES
 from dslocal.errors import EngineMissingError
 from dslocal.home import write_state
+from dslocal.home.paths import prefix_dir
 from dslocal.plan.machine import llama_cpp_build as building
 from dslocal.plan.machine.llama_cpp_build import Build
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.machine.unused_gpu import METAL_OFF
 from dslocal.terminal import capabilities
+from dslocal.terminal.reports import doctor_report
 
 MACHINE = Machine("linux", "some", 4, 16 << 30, 8 << 30)
 
@@ -318,6 +322,48 @@ def test_kernels_that_were_not_compiled(level: str | None, compiled: list[str], 
         assert said in problem.what
         assert "gcc" in problem.mend
         assert not problem.stops
+
+
+def test_evaluated_prompts_are_counted(own: Run) -> None:
+    """Proves that what ``dslocal serve`` keeps is part of the cache, and named as such."""
+    _, without = asked(own)
+    assert without["cache"]["prompts"] == 0
+    assert b"evaluated prompts" not in own("doctor").stdout
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DSLOCAL_HOME", str(own.home))
+        kept = prefix_dir() / "0123456789abcdef" / f"1{PROMPTS}"
+    kept.parent.mkdir(parents=True)
+    try:
+        kept.write_bytes(b"x" * 2_500_000)
+        _, found = asked(own)
+        assert found["cache"]["prompts"] == 2_500_000
+        assert found["cache"]["bytes"] >= 2_500_000
+        assert b", 2.5 MB of it evaluated prompts; " in own("doctor").stdout
+    finally:
+        shutil.rmtree(kept.parent)
+
+
+# A part of the report, and what stands in its line.
+LINES: dict[str, tuple[str, object, str]] = {
+    "an RPC library": ("rpc", "/here/libggml-rpc.so", "rpc         /here/libggml-rpc.so\n"),
+    "no RPC library": ("rpc", None, "rpc         none: dslocal build-rpc makes it, for --rpc\n"),
+    "kernels": ("level", "x86-64-v4", "kernels     x86-64-v4\n"),
+    "no kernels": (
+        "level",
+        None,
+        "kernels     none: convert quantizes with llama.cpp's own code\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "line"), LINES.values(), ids=LINES)
+def test_parts_that_are_missing_say_what_makes_them(
+    own: Run, capsys: pytest.CaptureFixture[str], name: str, value: object, line: str
+) -> None:
+    found = json.loads(own.inside("doctor", "--json").stdout)
+    found["kernels" if name == "level" else "llama.cpp"][name] = value
+    doctor_report.print_report(found, [])
+    assert f"\n{line}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ from support.terminal.screen import Screen
 from dslocal import catalog
 from dslocal.catalog import resolve
 from dslocal.catalog.inventory import Provenance
+from dslocal.catalog.leftovers import MODEL_DIGITS, PROMPTS
+from dslocal.gguf.header import fingerprint
+from dslocal.home.paths import prefix_dir
 
 ONE = "0123456789abcdef" * 2 + "01234567"
 LONG = "a-name-of-a-model-that-is-as-long-as-a-name-may-be-" + "x" * 45
@@ -306,6 +309,53 @@ def test_the_last_used_model_falls_back_when_it_is_removed(
     here.inside("rm", "r1", "--yes")
     assert resolve.last_used_model() is None
     assert isinstance(resolve.resolve_model(None), resolve.LocalCheckpoint)
+
+
+def with_prompts(here: Run, fingerprint: str, *sizes: int) -> list[Path]:
+    """Files of evaluated prompts, as ``dslocal serve`` keeps them for one model."""
+    folder = prefix_dir() / fingerprint[:MODEL_DIGITS]
+    folder.mkdir(parents=True)
+    files = [folder / f"{number}{PROMPTS}" for number in range(len(sizes))]
+    for file, size in zip(files, sizes, strict=True):
+        file.write_bytes(b"x" * size)
+    return files
+
+
+def test_rm_prompts(here: Run, nano: Path) -> None:
+    """Proves that evaluated prompts go, of every model, and that models and other files stay."""
+    made = with_nano(here, nano)
+    own = with_prompts(here, fingerprint(made), 4096, 8192)
+    other = with_prompts(here, "0" * 64, 4096)
+    strange = own[0].with_name("notes.txt")
+    strange.write_text("not a prompt")
+    refused(here.inside("rm", "--prompts"), 2, "--yes")
+    dry = as_json(here, "rm", "--prompts", "--dry-run")
+    assert (dry["freed"], dry["dry_run"]) == (16384, True)
+    assert sorted(file for one in dry["removed"] for file in one["deleted"]) == sorted(
+        map(str, own + other)
+    )
+    assert all(file.exists() for file in own + other)
+    done = here.inside("rm", "--prompts", "--yes")
+    assert (done.returncode, b"freed 0.0 MB" in done.stdout) == (0, True), done.stdout
+    assert not any(file.exists() for file in own + other)
+    assert made.exists()
+    assert strange.exists()
+    assert here.inside("rm", "--prompts", "--yes").stdout == b"nothing to remove\n"
+
+
+def test_rm_prompts_leaves_what_is_in_use(here: Run) -> None:
+    busy, idle = with_prompts(here, "1" * 64, 4096, 4096)
+    with busy.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert as_json(here, "rm", "--prompts", "--yes")["freed"] == 4096
+    assert (busy.exists(), idle.exists()) == (True, False)
+
+
+def test_a_removed_model_takes_its_own_prompts_with_it(here: Run, nano: Path) -> None:
+    own = with_prompts(here, fingerprint(with_nano(here, nano)), 4096)
+    other = with_prompts(here, "0" * 64, 4096)
+    assert as_json(here, "rm", "nano", "--yes")["freed"] > 4096
+    assert (own[0].exists(), other[0].exists()) == (False, True)
 
 
 def test_rm_leftovers(here: Run) -> None:
