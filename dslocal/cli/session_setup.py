@@ -21,6 +21,7 @@ from dslocal.terminal.progress_line import ProgressLine, can_redraw
 from dslocal.terminal.sanitise import one_line
 
 from . import supervisor
+from .default_model import make_default
 from .option_groups import EngineOptions
 from .user_settings import named_model, unknown_variables
 
@@ -61,7 +62,7 @@ class ModelFile:
 
 KnownFile = Callable[[Path], ModelFile | None]
 
-# Models that become the one used last when they have been loaded, by file.
+# Models that become the default when they have been loaded, by file.
 _to_remember: dict[Path, str] = {}
 
 
@@ -230,15 +231,15 @@ def open_context(
         lambda planned: load_model(file.path, planned.load_config, header=file.header),
         notify,
     ) as context:
-        remember_loaded(file.path)
+        remember_loaded(file.path, notify)
         context.model.on_first_evaluation(supervisor.confirm_work)
         yield context
 
 
-def remember_loaded(path: Path) -> None:
-    """Make the model of a file the one used last, if it was named and is now known to work."""
+def remember_loaded(path: Path, notify: Callable[[str], None] = print_line) -> None:
+    """Make the model of a file the default, if it was named and is now known to work."""
     if model := _to_remember.pop(path, None):
-        resolve.remember_last_used(model)
+        make_default(model, notify)
 
 
 def load_model(

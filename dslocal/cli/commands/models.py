@@ -21,7 +21,7 @@ def models(as_json: AsJson = False) -> None:
         return
     from dslocal.terminal.reports import model_list
 
-    model_list.print_models(fields)
+    model_list.print_models(fields, _default_model())
 
 
 def installed_json(entry: InstalledModel) -> dict[str, Any]:
@@ -37,6 +37,23 @@ def installed_json(entry: InstalledModel) -> dict[str, Any]:
         "added": entry.added,
         "missing": str(entry.missing) if entry.missing else None,
     }
+
+
+def _default_model() -> str:
+    """Return the default model as ``NAME:QUANT`` or a path; empty where config.toml is damaged."""
+    from dslocal import catalog
+    from dslocal.catalog import resolve
+    from dslocal.cli.default_model import default_model
+    from dslocal.errors import UsageError
+
+    try:
+        name = default_model()
+    except UsageError:
+        return ""
+    if entry := resolve.shipped_entry(name):
+        return f"{entry.name}:{entry.quant}"
+    installed = catalog.find_installed(name)
+    return installed.full_name if installed else name
 
 
 def _fields() -> dict[str, Any]:

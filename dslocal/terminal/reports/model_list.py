@@ -26,6 +26,7 @@ MAX_FILES_NAMED = 3  # of one folder, in a removal
 MAX_LEFTOVERS = 20  # that are listed one by one
 MAX_LINE = 5000  # characters
 COMMIT_DIGITS = 40
+DEFAULT = "the default model, which answers where none is named"
 
 
 class ModelRow(NamedTuple):
@@ -45,14 +46,24 @@ HEADER = ModelRow("model", "quant", "size", "how", "from")
 # What is here
 
 
-def print_models(found: Fields) -> None:
-    """Print the models on this machine, given what ``dslocal models --json`` prints."""
-    rows = [_model_row(model) for model in found["models"]]
+def print_models(found: Fields, default: str) -> None:
+    """Print the models on this machine.
+
+    Args:
+        found: What ``dslocal models --json`` prints.
+        default: The model that answers where none is named, as ``NAME:QUANT`` or a path.
+    """
+    rows = [_model_row(model, default) for model in found["models"]]
     for cached in found["cached"]:
         size = decimal_size(cached["bytes"])
-        rows.append(ModelRow(cached["name"], cached["quant"], size, "cached", cached["path"]))
+        remark = _remark_of_default(cached, default)
+        rows.append(
+            ModelRow(cached["name"], cached["quant"], size, "cached", cached["path"], remark)
+        )
     _print_table(rows)
     print()
+    if default and not any(row.remark.startswith(DEFAULT) for row in rows):
+        _print(f"{default} is {DEFAULT}")
     _print_disk_use(found["disk"])
     if found["leftovers"]:
         _print_leftovers(found["leftovers"])
@@ -66,9 +77,15 @@ def print_models(found: Fields) -> None:
         )
 
 
-def _model_row(model: Fields) -> ModelRow:
+def _remark_of_default(model: Fields, default: str) -> str:
+    """Return what to say of a model if it is the default."""
+    full_name = f"{model['name']}:{model['quant']}"
+    return DEFAULT if default in (full_name, model.get("path")) else ""
+
+
+def _model_row(model: Fields, default: str) -> ModelRow:
     name, quant = model["name"], model["quant"]
-    remark = ""
+    remark = _remark_of_default(model, default)
     if model["how"] == "ships":
         origin = "converted when it is used"
         if model["converted"]:
