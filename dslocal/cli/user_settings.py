@@ -272,6 +272,13 @@ def configured_context(option: int | None) -> int | None:
     return int(text)
 
 
+def plan_overrides() -> Overrides:
+    """Return what the environment and config.toml decide about every model that is planned."""
+    return replace(
+        overrides(configured_context(None), names=FLAG_NAMES), stream_experts=streaming_mode(None)
+    )
+
+
 def _overrides(options: LoadOptions, ctx: int | None) -> Overrides:
     chosen = overrides(
         ctx,

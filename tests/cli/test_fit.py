@@ -16,8 +16,12 @@ from support.cli.running import Run
 from support.gguf.published_shapes import write_header
 from support.machines.planning import REGISTRY
 
+from dslocal.cli.chatting.introduction import introduction
+from dslocal.cli.session_setup import ModelFile
+from dslocal.gguf.header import read_header
 from dslocal.plan.machine import probe
 from dslocal.plan.machine.machine import Gpu, Machine
+from dslocal.prompts import FAMILIES
 
 GIB = 1 << 30
 QWEN, V3 = "deepseek-r1-distill-qwen-7b", "deepseek-v3"
@@ -481,6 +485,66 @@ def test_a_faster_quantization_is_named_where_a_token_takes_seconds(run: Run) ->
     assert re.search(r"^faster +Q2_K, \S+ tokens/s *$", q4_k_m, re.MULTILINE)
     assert "faster" not in text(run, V3, "--ram", "64GB", "--quant", "Q2_K")
     assert "faster" not in text(run, QWEN, "--ram", "64GB")
+
+
+def test_ram_and_ssd_are_shown_apart(run: Run) -> None:
+    """Proves that "memory" is what the RAM holds, and that a model which runs well is named."""
+    args = (V3, "--ram", "64GB", "--quant", "Q2_K")
+    shown, found = text(run, *args), one(run, *args)
+    assert found["verdict"] == "ssd"
+    held = found["memory"]["total"] - found["lacking"]
+    assert held <= found["machine"]["ram_available"] < found["memory"]["total"]
+    rows = {line[:10].strip(): line[10:] for line in shown.splitlines() if line[:1].strip()}
+    assert rows["memory"].startswith(f"{held / GIB:.1f} GiB: ")
+    assert rows["SSD"].startswith(f"{found['lacking'] / GIB:.1f} GiB: ")
+    assert rows["instead"].startswith("dslocal pull deepseek-r1-")
+    for larger in ("Q4_K_M", "Q8_0"):
+        assert re.search(rf"{larger}: \S+ GiB from the SSD, 32k context, \S+ tokens/s", shown)
+    table_row = next(
+        line for line in text(run, "--ram", "64GB", "--all").splitlines() if f" {V3} " in line
+    )
+    assert table_row.split()[3] == f"{held / GIB:.0f}"
+    assert "instead" not in text(run, QWEN, "--ram", "64GB")
+
+
+PIPED = [
+    [],
+    ["--all"],
+    ["--explain"],
+    [QWEN, "--ram", "64GB", "--explain"],
+    [V3, "--ram", "64GB", "--explain"],
+]
+
+
+@pytest.mark.parametrize("args", PIPED, ids=" ".join)
+def test_lines_are_whole_in_a_pipe(
+    run: Run, monkeypatch: pytest.MonkeyPatch, args: list[str]
+) -> None:
+    """Proves that no line is broken or padded where no terminal needs it."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    lines = run.inside("fit", *args).stdout.decode().splitlines()
+    assert [line for line in lines if line != line.rstrip()] == []
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow = run.inside("fit", *args).stdout.decode().splitlines()
+    assert len(narrow) > len(lines)
+
+
+def test_one_recommendation_has_one_figure(run: Run, nano: Path) -> None:
+    """Proves that the table, the model's own plan, ``pull`` and the chat say the same."""
+    table_line = next(line for line in text(run).splitlines() if line.startswith("Take this one: "))
+    name, what = table_line.removeprefix("Take this one: ").split(" ", 1)
+    quant, speed, size = what.split(", ")
+    report = text(run, name)
+    assert f"{name}, {quant}\n" in report
+    assert f"forecast  {speed} (" in report
+    assert f"download  {size}, " in report
+    pulled = run.inside("pull", name, "--dry-run", env={"HF_HUB_OFFLINE": "1"}).stdout.decode()
+    assert f"{name} {quant}: about {size} to fetch" in pulled
+    assert f"about {speed}\n" in pulled
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DSLOCAL_HOME", str(run.home))
+        shown = introduction(ModelFile(nano, read_header(nano), FAMILIES["r1"]))
+    assert f"dslocal pull {name}, in the shell ({what})" in " ".join(shown)
 
 
 def test_what_keeps_a_quantization_from_being_fetched_is_said(run: Run) -> None:

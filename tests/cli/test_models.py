@@ -18,9 +18,9 @@ from support.terminal.screen import Screen
 from dslocal import catalog
 from dslocal.catalog import resolve
 from dslocal.catalog.inventory import Provenance
-from dslocal.catalog.leftovers import MODEL_DIGITS, PROMPTS
+from dslocal.catalog.leftovers import PROMPTS
 from dslocal.gguf.header import fingerprint
-from dslocal.home.paths import prefix_dir
+from dslocal.home.paths import MODEL_DIGITS, prefix_dir
 
 ONE = "0123456789abcdef" * 2 + "01234567"
 LONG = "a-name-of-a-model-that-is-as-long-as-a-name-may-be-" + "x" * 45

@@ -17,7 +17,8 @@ from typer.main import get_command
 from dslocal import home
 from dslocal.catalog import resolve
 from dslocal.chat import Session, StoredConversation, list_conversations, new_conversation
-from dslocal.cli import model_switch, session_setup
+from dslocal.cli import session_setup
+from dslocal.cli.chatting import model_switch
 from dslocal.cli.main import app
 from dslocal.cli.option_groups import LoadOptions
 from dslocal.errors import DslocalError, NotFoundError, OutOfMemoryError

@@ -131,7 +131,7 @@ def assess_entries(
         """Plan a model once for all that have its header."""
         key = id(candidate.header)
         if key not in seen:
-            seen[key] = assess(candidate, machine, rates, _capped(chosen, candidate))
+            seen[key] = assess(candidate, machine, rates, capped_context(chosen, candidate))
         return replace(seen[key], model=candidate)
 
     for entry in entries:
@@ -141,7 +141,7 @@ def assess_entries(
         yield choose_quant(map(assessed, available), enough)
 
 
-def _capped(chosen: Overrides, model: PlannedModel) -> Overrides:
+def capped_context(chosen: Overrides, model: PlannedModel) -> Overrides:
     """Return ``chosen`` without more context than ``model`` has."""
     if not chosen.n_ctx:
         return chosen

@@ -99,14 +99,6 @@ def machine_and_rates(options: MachineOptions = THIS_MACHINE) -> tuple[Machine, 
     return machine, rates_for(machine)
 
 
-def this_machine() -> tuple[Machine, Rates]:
-    """Return this machine and its rates, as measured before; measures nothing."""
-    from dslocal.engine.measuring import calibrate
-
-    machine = probe.probe_machine()
-    return machine, rates_for(machine, calibrate.remembered_rates(machine))
-
-
 def with_workers(machine: Machine, rates: Rates, workers: Sequence[str]) -> Machine:
     """Return ``machine`` with the workers that are named, each asked now.
 

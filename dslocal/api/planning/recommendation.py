@@ -1,6 +1,7 @@
 """The best real model for a machine: what to tell somebody who knows none.
 
-Asks neither the network nor, for the first screen of a chat, anything that takes long.
+Asks no network. The first screen of a chat, ``dslocal fit`` and ``dslocal pull`` plan with the same
+machine, rates and settings, so that they say the same.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dslocal.plan.choice import FROM_MEMORY, MIN_TOKENS_PER_S, is_fast_enough
+from dslocal.plan.overrides import NO_OVERRIDES, Overrides
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,7 +82,10 @@ def recommended_of(rows: Iterable[Assessment]) -> list[Assessment]:
 
 
 def best_model(
-    machine: Machine, rates: Rates, fast_enough: float = MIN_TOKENS_PER_S
+    machine: Machine,
+    rates: Rates,
+    fast_enough: float = MIN_TOKENS_PER_S,
+    chosen: Overrides = NO_OVERRIDES,
 ) -> RecommendedModel | None:
     """Return the model to take on a machine; None where none that is recommended runs there.
 
@@ -88,26 +93,55 @@ def best_model(
         machine: the machine.
         rates: what it reads a second.
         fast_enough: tokens a second that are fast enough.
+        chosen: what the user decided about loading a model.
     """
     from dslocal import catalog
-    from dslocal.plan.overrides import NO_OVERRIDES
 
     from .assess import assess_entries
 
     entries = [entry for entry in catalog.load_registry().values() if entry.recommended]
     entries.sort(key=lambda entry: entry.recommended)
-    rows = assess_entries(entries, machine, rates, NO_OVERRIDES, fast_enough=fast_enough)
+    rows = assess_entries(entries, machine, rates, chosen, fast_enough=fast_enough)
     return recommend(rows, fast_enough)
 
 
-def best_model_here(fast_enough: float = MIN_TOKENS_PER_S) -> RecommendedModel | None:
+def best_model_here(
+    fast_enough: float = MIN_TOKENS_PER_S, chosen: Overrides = NO_OVERRIDES
+) -> RecommendedModel | None:
     """Return the model to take on this machine.
 
-    Takes less than a tenth of a second: what has not been measured yet is assumed.
+    The first time, this measures the machine, which takes half a second; later calls take less than
+    a tenth of a second. Arguments are those of :func:`best_model`.
     """
-    from .machines import this_machine
+    from .machines import machine_and_rates
 
-    return best_model(*this_machine(), fast_enough)
+    return best_model(*machine_and_rates(), fast_enough, chosen)
+
+
+def better_model(
+    found: Assessment,
+    machine: Machine,
+    rates: Rates,
+    chosen: Overrides,
+    fast_enough: float = MIN_TOKENS_PER_S,
+) -> RecommendedModel | None:
+    """Return the model to take in place of one that the machine's memory does not hold.
+
+    Args:
+        found: the model on the machine.
+        machine: the machine.
+        rates: what it reads a second.
+        chosen: what the user decided.
+        fast_enough: tokens a second that are fast enough.
+
+    Returns:
+        None where the model runs from memory, or nothing that is recommended does.
+    """
+    if found.plan.verdict in FROM_MEMORY:
+        return None
+    # How a model is split over devices was decided for that model.
+    kept = Overrides(n_ctx=chosen.n_ctx, kv_type=chosen.kv_type)
+    return best_model(machine, rates, fast_enough, kept)
 
 
 def _recommendation(row: Assessment, *, is_fast: bool) -> RecommendedModel:

@@ -13,14 +13,12 @@ import typer
 from dslocal.cli.option_groups import EngineOptions, LoadOptions, NamedModel, with_option_groups
 from dslocal.cli.options import Effort, FamilyFlag, MathFlag, Think
 from dslocal.cli.parsing import ASK, RESUME, ModelOptionCommand
-from dslocal.errors import DslocalError, NotFoundError, UsageError
+from dslocal.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from dslocal.chat import StoredConversation
     from dslocal.cli.engine_choice import EngineChoice
-    from dslocal.cli.session_setup import ModelFile
 
-NANO = "nano"  # the name in its header
 LAST = "last"  # the value of --resume where it stands alone
 
 
@@ -94,7 +92,9 @@ def chat(
         with KeyReader() as keys:
             from dslocal import prompts
             from dslocal.chat import new_conversation, open_session
-            from dslocal.cli import engine_choice, model_switch, session_setup, user_settings
+            from dslocal.cli import engine_choice, session_setup, user_settings
+            from dslocal.cli.chatting import model_switch
+            from dslocal.cli.chatting.introduction import introduction
             from dslocal.terminal.chat.loop import ChatLoop
 
             earlier = _find_earlier(resume)
@@ -116,7 +116,7 @@ def chat(
             )
             opened.callback(loop.close_conversation)
             switch.notify = loop.notify
-            loop.introduction = _introduction(choice)
+            loop.introduction = introduction(choice)
             if earlier:
                 loop.resume_conversation(earlier)
                 session.system = system or session.system
@@ -144,31 +144,6 @@ def _take_terminal() -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="dslocal ask reads a question from stdin")
     session_setup.continue_in_child()
-
-
-def _introduction(file: ModelFile) -> list[str]:
-    """Return what a newcomer should know of nano, and the command that gets a real model."""
-    from dslocal.api.planning.recommendation import best_model_here, unused_gpu_here
-    from dslocal.files import gigabytes
-
-    if file.engine is not None or file.header.text("general.name") != NANO:
-        return []
-    lines = [
-        "nano is a toy of 27 MB that shows dslocal without a download: sums, capitals, small files."
-    ]
-    if unused := unused_gpu_here():
-        lines.append(unused)
-    try:
-        best = best_model_here()
-    except DslocalError:  # a models.yaml of the user's that cannot be read
-        best = None
-    if best is None:
-        return [*lines, "dslocal fit, in the shell, says which real models run here."]
-    return [
-        *lines,
-        f"A real model: {best.command}, in the shell ({best.quant}, {gigabytes(best.download)},"
-        f" about {best.tokens_per_s:.0f} tokens/s here). dslocal fit lists others.",
-    ]
 
 
 def _find_earlier(resume: str | None) -> StoredConversation | None:

@@ -176,7 +176,7 @@ def fit(
             model, quant, machine, rates, chosen, described=other, fast_enough=enough
         )
         _print_faults(assessed)
-        _print_one(model, assessed, chosen, explain=explain, as_json=as_json)
+        _print_one(model, assessed, chosen, enough, explain=explain, as_json=as_json)
     elif explain and not as_json:
         fit_arithmetic.print_attention_kinds()
     else:
@@ -245,10 +245,17 @@ def _print_faults(assessed: Assessed) -> None:
 
 
 def _print_one(
-    model: str, assessed: Assessed, chosen: Overrides, *, explain: bool, as_json: bool
+    model: str,
+    assessed: Assessed,
+    chosen: Overrides,
+    enough: float,
+    *,
+    explain: bool,
+    as_json: bool,
 ) -> None:
     """Print the plan of one model, and what else could be done with it."""
     from dslocal.api.planning.planned_models import other_quants
+    from dslocal.api.planning.recommendation import better_model
     from dslocal.plan.assessment import alternatives, assess
     from dslocal.plan.assessment import as_json as assessment_json
     from dslocal.terminal.reports import fit_arithmetic, fit_report
@@ -261,6 +268,7 @@ def _print_one(
     quants = [] if assessed.published else other_quants(model, found.model, machine.cores)
     others = [(name, assess(other, machine, rates, chosen)) for name, other in quants]
     others += alternatives(found, machine, rates, chosen)
-    fit_report.print_plan(found, machine, others)
+    instead = better_model(found, machine, rates, chosen, enough)
+    fit_report.print_plan(found, machine, others, instead)
     if explain:
         fit_arithmetic.print_arithmetic(found, rates, machine)

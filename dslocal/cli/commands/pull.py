@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from dslocal.catalog.downloads.offers import DownloadMethod
     from dslocal.catalog.locations import PublishedLocation
     from dslocal.plan.assessment import Assessment, PlannedModel
-    from dslocal.plan.search import Plan
 
 ASK_ABOVE = 20 * 10**9  # bytes to fetch
 
@@ -205,14 +204,17 @@ def _choose(
     """Return the best way to the best quantization that runs on this machine."""
     from dslocal import home
     from dslocal.api.planning import machines
+    from dslocal.api.planning.assess import capped_context
     from dslocal.catalog.downloads.download_choice import choose_download
+    from dslocal.cli.user_settings import plan_overrides
     from dslocal.plan.assessment import assess
     from dslocal.plan.choice import choose_quant
 
     machine, rates = machines.machine_and_rates()
+    chosen = plan_overrides()
 
     def assess_here(model: PlannedModel) -> Assessment:
-        return assess(model, machine, rates)
+        return assess(model, machine, rates, capped_context(chosen, model))
 
     def choose(found: Iterable[Assessment]) -> Assessment:
         return choose_quant(found, enough)
@@ -289,7 +291,9 @@ def _print_choice(
     location: PublishedLocation, choice: DownloadChoice, *, dry_run: bool, as_json: bool
 ) -> None:
     """Print which way it is, why, and how it will run."""
-    offer, plan = choice.offer, choice.assessment.plan
+    from dslocal.cli.pulling.summary import how_it_runs
+
+    offer = choice.offer
     if as_json:
         if dry_run:
             print(json.dumps(_choice_fields(location, choice)))
@@ -302,7 +306,7 @@ def _print_choice(
     )
     print(
         f"{decimal_size(offer.model.download)} to fetch, "
-        f"{decimal_size(offer.disk)} of disk at most; {_how_it_runs(plan)}",
+        f"{decimal_size(offer.disk)} of disk at most; {how_it_runs(choice.assessment)}",
         file=where,
     )
 
@@ -321,15 +325,6 @@ def _choice_fields(location: PublishedLocation, choice: DownloadChoice) -> dict[
         "verdict": plan.verdict,
         "n_ctx": plan.load_config.n_ctx,
     }
-
-
-def _how_it_runs(plan: Plan) -> str:
-    from dslocal.plan.assessment import VERDICT_LABELS
-
-    if plan.verdict == "no":
-        return "does not run here"
-    where = "from the SSD" if plan.verdict == "ssd" else f"on the {VERDICT_LABELS[plan.verdict]}"
-    return f"runs {where} with {plan.load_config.n_ctx:,} tokens of context"
 
 
 def _print_installed(installed: InstalledModel, what: str, *, as_json: bool) -> None:

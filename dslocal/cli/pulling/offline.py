@@ -31,6 +31,8 @@ def addresses(choice: DownloadChoice) -> list[str]:
 
 def plan_lines(location: PublishedLocation, choice: DownloadChoice) -> Iterator[str]:
     """Yield what would be fetched, by models.yaml alone, and how to bring it to this machine."""
+    from .summary import how_it_runs
+
     offer = choice.offer
     found = addresses(choice)
     size = decimal_size(offer.model.download)
@@ -41,6 +43,7 @@ def plan_lines(location: PublishedLocation, choice: DownloadChoice) -> Iterator[
             f"{location.name} {offer.model.quant}: about {size} to fetch, its safetensors and "
             "*.json files, and to convert"
         )
+    yield how_it_runs(choice.assessment)
     yield from (f"  {address}" for address in found)
     yield bring_line(converts=offer.method == "converted", file=found[0].rpartition("/")[2])
 

@@ -22,7 +22,7 @@ from dslocal.plan.speed import (
     weight_bytes_per_token,
 )
 
-from .plain_console import plain_console
+from .plain_console import plain_console, print_unpadded
 
 ATTENTION_KINDS = ("MHA", "GQA", "MQA", "MLA", "CSA")
 LEGEND = """bold: how it is built. What a layer keeps of a token:
@@ -39,7 +39,7 @@ DEPLOYED_BITS = 6  # of a value in V2's KV cache, by its paper
 def print_arithmetic(found: Assessment, rates: Rates, machine: Machine) -> None:
     """Print a plan's figures: weights by class, the KV cache by token, what a token reads."""
     console = plain_console()
-    console.print(_weights_table(found))
+    print_unpadded(console, _weights_table(found))
     for line in (*_kv_cache_lines(found), *_traffic_lines(found, rates, machine)):
         console.print(Text(line))
     print_attention_kinds()
@@ -64,7 +64,7 @@ def print_attention_kinds() -> None:
         ]
         table.add_row(name, *cells)
     console = plain_console()
-    console.print(table)
+    print_unpadded(console, table)
     compressed, dense = V2.per_token(DEPLOYED_BITS)["MLA"], LLM_67B.per_token()["GQA"]
     saved = (
         f"V2's cache at {DEPLOYED_BITS} bits, as it is deployed, is {compressed:,.0f} bytes a"

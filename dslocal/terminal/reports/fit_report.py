@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from dslocal.files import binary_size, decimal_size
@@ -14,10 +14,14 @@ from dslocal.plan.machine.bandwidth import SSD_NOTE
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import kv_bytes_per_token, modern_kv_bytes_per_token
 from dslocal.plan.memory.shape import is_legacy_mla
-from dslocal.plan.speed import Speed
+from dslocal.plan.search import Plan
 from dslocal.terminal.sanitise import one_line
 
-from .plain_console import plain_console
+from .plain_console import plain_console, print_titled
+from .speed_text import forecast_text, recommendation_text, speed_text
+
+if TYPE_CHECKING:
+    from dslocal.api.planning.recommendation import RecommendedModel
 
 SHORT_VERDICTS = {
     "gpu": "on the GPU",
@@ -42,7 +46,10 @@ Row = tuple[str, str]
 
 
 def print_plan(
-    found: Assessment, machine: Machine, others: Sequence[tuple[str, Assessment]]
+    found: Assessment,
+    machine: Machine,
+    others: Sequence[tuple[str, Assessment]],
+    instead: RecommendedModel | None = None,
 ) -> None:
     """Print how a model runs, what that takes, what was given up, and what would change it.
 
@@ -50,27 +57,31 @@ def print_plan(
         found: The model's plan on the machine.
         machine: The machine.
         others: Plans with something changed, each with what that is.
+        instead: The model that runs better there, if there is one.
     """
     console = plain_console()
     name = one_line(found.model.name, MAX_MODEL)
     console.print(Text(f"{name}, {found.model.quant}", style="bold"))
     console.print(Text(machine_line(machine)))
-    rows = list(_plan_rows(found, machine, others))
-    grid = Table.grid(padding=(0, 0))
-    grid.add_column(width=max(len(title) for title, _ in rows) + 2)
-    grid.add_column(overflow="fold")
-    for title, text in rows:
-        grid.add_row(Text(title, style="dim"), Text(text))
-    console.print(grid)
+    print_titled(console, _plan_rows(found, machine, others, instead))
+
+
+def memory_bytes(plan: Plan) -> int:
+    """Return the bytes of memory that a plan takes, without what it reads from the SSD."""
+    total = plan.memory.all.total
+    return total - plan.lacking if plan.verdict == "ssd" else total
 
 
 def _plan_rows(
-    found: Assessment, machine: Machine, others: Sequence[tuple[str, Assessment]]
+    found: Assessment,
+    machine: Machine,
+    others: Sequence[tuple[str, Assessment]],
+    instead: RecommendedModel | None,
 ) -> Iterator[Row]:
     """Yield titles and texts; lines below a title have none."""
     plan, memory = found.plan, found.plan.memory
     yield "runs", _how_it_runs(found)
-    yield "memory", f"{binary_size(memory.all.total)}: {', '.join(_memory_parts(found))}"
+    yield from _memory_rows(found)
     if plan.spread is not None:
         yield from _titled("machines", [share_line(share) for share in plan.spread.shares])
     if memory.all.gpu:
@@ -78,9 +89,11 @@ def _plan_rows(
         yield "", f"{gpu} on the GPU, {host} in RAM"
     if plan.verdict != "no":
         yield "settings", _settings(found)
-        yield "forecast", f"{_speed_range(found.speed)} tokens/s"
+        yield "forecast", forecast_text(found.speed)
     if faster := _faster_quant(found, others):
-        yield "faster", f"{faster.model.quant}, {_speed_range(faster.speed)} tokens/s"
+        yield "faster", f"{faster.model.quant}, {speed_text(faster.speed.middle)}"
+    if instead is not None:
+        yield "instead", f"{instead.command}: {recommendation_text(instead)}"
     if found.model.download:
         download = decimal_size(found.model.download, mb_decimals=0)
         yield "download", f"{download}, {_method(found)}"
@@ -163,7 +176,7 @@ def _how_it_runs(found: Assessment) -> str:
             how = "and are read as they are needed"
             if load_config.stream_experts:
                 how = "and the experts are read as the router chooses them"
-            return f"from the SSD: the weights are {lacking} too large for the RAM {how}"
+            return f"from the SSD: the weights are {lacking} too large for the RAM, {how}"
         case "no":
             return f"not here: {lacking} are missing"
 
@@ -182,6 +195,21 @@ def _settings(found: Assessment) -> str:
     if not load_config.flash_attn:
         parts.append("no flash attention")
     return ", ".join(parts)
+
+
+def _memory_rows(found: Assessment) -> Iterator[Row]:
+    """Yield what the model takes of the memory, and what stays on the SSD."""
+    plan = found.plan
+    parts = _memory_parts(found)
+    if plan.verdict != "ssd":
+        yield "memory", f"{binary_size(plan.memory.all.total)}: {', '.join(parts)}"
+        return
+    weights = plan.memory.weights.total
+    held = binary_size(weights - plan.lacking)
+    parts[0] = f"{held} of the weights"
+    yield "memory", f"{binary_size(memory_bytes(plan))}: {', '.join(parts)}"
+    lacking, total = binary_size(plan.lacking), binary_size(weights)
+    yield "SSD", f"{lacking}: the rest of the {total} of weights, read as needed"
 
 
 def _memory_parts(found: Assessment) -> list[str]:
@@ -222,27 +250,13 @@ def _short_plan(found: Assessment) -> str:
     plan = found.plan
     if plan.verdict == "no":
         return f"not here, {binary_size(plan.lacking)} are missing"
-    parts = [
-        SHORT_VERDICTS[plan.verdict],
-        f"{context_size(plan.load_config.n_ctx)} context",
-        binary_size(plan.memory.all.total),
-        f"{_speed_range(found.speed)} tokens/s",
-    ]
-    return ", ".join(parts)
+    where, memory = SHORT_VERDICTS[plan.verdict], f", {binary_size(plan.memory.all.total)}"
+    if plan.verdict == "ssd":
+        where, memory = f"{binary_size(plan.lacking)} {where}", ""
+    context = f"{context_size(plan.load_config.n_ctx)} context"
+    return f"{where}, {context}{memory}, {speed_text(found.speed.middle)}"
 
 
 def context_size(n_ctx: int) -> str:
     """Return the size of a context in four characters."""
     return f"{n_ctx // 1024}k" if n_ctx >= 1024 else str(n_ctx)
-
-
-def _speed_range(speed: Speed) -> str:
-    """Return the lowest and the highest speed, or one number where they look the same."""
-    if speed.high < 0.05:
-        return "< 0.1"
-    low, high = _speed(speed.low), _speed(speed.high)
-    return low if low == high else f"{low}–{high}"
-
-
-def _speed(tokens_per_s: float) -> str:
-    return f"{tokens_per_s:.1f}" if tokens_per_s < 9.95 else f"{tokens_per_s:,.0f}"

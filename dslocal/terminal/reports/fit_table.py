@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from dslocal.files import decimal_size
 from dslocal.plan.assessment import Assessment
 from dslocal.plan.choice import FROM_MEMORY, is_fast_enough
 from dslocal.plan.machine.machine import Machine
 from dslocal.terminal.sanitise import one_line
 
-from .fit_report import context_size, machine_line
+from .fit_report import context_size, machine_line, memory_bytes
 from .plain_console import plain_console
+from .speed_text import recommendation_text, short_number
 
 if TYPE_CHECKING:
     from dslocal.api.planning.recommendation import RecommendedModel
@@ -98,17 +98,17 @@ def _line(found: Assessment, *, marked: bool) -> str:
         one_line(model.name, MAX_NAME),
         model.quant,
         RUNS_ON[plan.verdict],
-        _number(plan.memory.all.total / 2**30),
+        short_number(memory_bytes(plan) / 2**30),
         context_size(plan.load_config.n_ctx) if runs else "",
-        _number(found.speed.middle) if runs else "",
+        short_number(found.speed.middle) if runs else "",
         "here" if is_here else _fetch(model.download, model.method) + converted,
-        _number(model.disk / 1e9),
+        short_number(model.disk / 1e9),
     ).rstrip()
 
 
 def _fetch(nbytes: int, method: str) -> str:
     """Return the GB to fetch; a dash for what cannot be had."""
-    return _number(nbytes / 1e9) if method else "–"
+    return short_number(nbytes / 1e9) if method else "–"
 
 
 def _recommendation(best: RecommendedModel | None, enough: float) -> Iterator[str]:
@@ -116,17 +116,7 @@ def _recommendation(best: RecommendedModel | None, enough: float) -> Iterator[st
     if best is None:
         yield "None of the models that dslocal recommends fits here; nano, which ships, does."
         return
-    size, speed = decimal_size(best.download, mb_decimals=0), _number(best.tokens_per_s)
-    yield f"Take this one: {best.name} {best.quant}, {speed} t/s, {size} to fetch"
+    yield f"Take this one: {best.name} {recommendation_text(best)}"
     if not best.is_fast:
         yield f"None gives {enough:g} tokens a second here; this is the fastest of them."
     yield f"  {best.command}"
-
-
-def _number(value: float) -> str:
-    """Return a number in at most five characters, up to a million."""
-    if value >= 9999.5:
-        return f"{value / 1000:,.0f}k"
-    if value >= 9.95:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 0.05 else f"{value:.2f}"

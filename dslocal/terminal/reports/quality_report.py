@@ -14,7 +14,7 @@ from dslocal.files import decimal_size
 from dslocal.terminal.sanitise import one_line
 
 from .bench_report import require_plotting
-from .plain_console import plain_console
+from .plain_console import PIPE_WIDTH, plain_console, print_unpadded
 
 if TYPE_CHECKING:
     from dslocal.api.quality import Quality
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 26
 PLOT_KINDS = (".svg", ".png")
-PIPE_WIDTH = 1000  # columns where no terminal cuts a row
 COLUMNS = ("size", "bits", "KL", "99 %", "max", "top %", "Δp %", "PPL")
 LEGEND = (
     "bits of a weight; KL divergence in nats: mean, 99th percentile, maximum; top: tokens for "
@@ -85,7 +84,7 @@ def _print_table(measured: MeasuredModels) -> None:
             f"{100 * figures.rms_probability_change.value:z.2f}",
             f"{figures.perplexity.value:z.3f}",
         )
-    console.print(table)
+    print_unpadded(console, table)
     reference = _plain(measured.models[0].figures.reference_perplexity)
     console.print(Text(f"\nthe reference's perplexity (PPL) is {reference}"))
     console.print(Text(LEGEND, style="dim"))

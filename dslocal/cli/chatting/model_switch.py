@@ -12,17 +12,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dslocal import catalog, chat, prompts
+from dslocal.cli import session_setup, user_settings
+from dslocal.cli.option_groups import LoadOptions
+from dslocal.cli.session_setup import ModelFile
 from dslocal.errors import DslocalError, UsageError
 
-from . import session_setup, user_settings
-from .option_groups import LoadOptions
-from .session_setup import ModelFile
-
 if TYPE_CHECKING:
+    from dslocal.cli.engine_choice import EngineChoice
     from dslocal.engine import EngineContext
     from dslocal.plan.overrides import Overrides
-
-    from .engine_choice import EngineChoice
 
 SET_COMMAND = "/set"  # the source of settings that were changed in the chat
 

@@ -1,0 +1,1 @@
+"""What ``dslocal chat`` has of its own: its first screen, and another model in mid-conversation."""

@@ -1,0 +1,45 @@
+"""Numbers and speeds in words: a forecast has the same figure wherever it is shown.
+
+That figure is the middle of the forecast (:attr:`dslocal.plan.speed.Speed.middle`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dslocal.files import decimal_size
+
+if TYPE_CHECKING:
+    from dslocal.api.planning.recommendation import RecommendedModel
+    from dslocal.plan.speed import Speed
+
+SMALLEST = 0.01  # that is shown as a number
+
+
+def short_number(value: float) -> str:
+    """Return a number in at most five characters, up to a million."""
+    if value >= 9999.5:
+        return f"{value / 1000:,.0f}k"
+    if value >= 9.95:
+        return f"{value:,.0f}"
+    if value >= 0.05:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value >= SMALLEST or not value else f"<{SMALLEST}"
+
+
+def speed_text(tokens_per_s: float) -> str:
+    """Return a speed, such as ``6.7 tokens/s``."""
+    return f"{short_number(tokens_per_s)} tokens/s"
+
+
+def forecast_text(speed: Speed) -> str:
+    """Return a forecast with its range, such as ``6.7 tokens/s (3.5–13)``."""
+    low, high = short_number(speed.low), short_number(speed.high)
+    range_text = f" ({low}–{high})" if low != high else ""
+    return f"{speed_text(speed.middle)}{range_text}"
+
+
+def recommendation_text(best: RecommendedModel) -> str:
+    """Return what is recommended: the quantization, its speed and the size of the download."""
+    size = decimal_size(best.download, mb_decimals=0)
+    return f"{best.quant}, {speed_text(best.tokens_per_s)}, {size}"
