@@ -2,15 +2,22 @@
 #
 #     docker build -t dslocal .
 #     docker run --rm -it -v dslocal:/data dslocal chat
-#     docker run --rm -p 127.0.0.1:11435:11435 -v dslocal:/data -v ./key.txt:/key.txt:ro \
-#         dslocal serve --host 0.0.0.0 --api-key /key.txt
+#     docker run --rm -p 127.0.0.1:11435:11435 -v dslocal:/data -e DSLOCAL_API_KEY \
+#         dslocal serve --host 0.0.0.0
+#
+# The server needs a key that clients give; the last command passes the shell's DSLOCAL_API_KEY on.
 #
 # llama.cpp is compiled for the processor that builds the image. For an image that runs elsewhere too:
 #     docker build --build-arg CMAKE_ARGS=-DGGML_NATIVE=off -t dslocal .
+# With llama-cpp-python from an index of prebuilt wheels, which saves compiling it:
+#     docker build --build-arg PIP_EXTRA_INDEX_URL=URL -t dslocal .
 FROM python:3.11-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends gcc g++ make \
     && rm -rf /var/lib/apt/lists/*
 ARG CMAKE_ARGS=""
+# pip reads these two from the environment.
+ARG PIP_EXTRA_INDEX_URL=""
+ARG PIP_FIND_LINKS=""
 RUN python -m venv /opt/dslocal
 ENV PATH=/opt/dslocal/bin:$PATH
 WORKDIR /source
