@@ -137,5 +137,7 @@ def test_machines_are_planned_for_by_the_command_line(own: Run) -> None:
     assert found["machines"] == ["node-1", "node-2"]
     assert found["gpu_engines"]["fits"]
     shown = own.inside("fit", "deepseek-r1", "--machines", str(file)).stdout.decode()
-    assert "vllm serve deepseek-ai/DeepSeek-R1 " in shown
+    for host in ("node-1", "node-2"):
+        assert f"{host}$ vllm serve deepseek-ai/DeepSeek-R1 " in shown
+    assert shown.count("8 × H200 with ") == 2
     assert own.inside("fit", "--machines", str(file)).returncode == 2

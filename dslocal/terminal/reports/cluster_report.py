@@ -70,7 +70,7 @@ def _lines(name: str, ways: ClusterWays) -> Iterator[str]:
     yield ""
     yield from _rpc_lines(ways.rpc, ways.machines)
     yield ""
-    yield from _gpu_lines(ways.gpus)
+    yield from _gpu_lines(ways.gpus, [machine.host for machine in ways.machines])
 
 
 def _rpc_lines(way: RpcWay, machines: Sequence[ClusterMachine]) -> Iterator[str]:
@@ -116,7 +116,7 @@ def _share_arithmetic(share: Share) -> str:
     return f"{head}: {layers}, {sizes}; {reading}{on_the_way} = {1000 * share.seconds:.1f} ms"
 
 
-def _gpu_lines(way: GpuWay) -> Iterator[str]:
+def _gpu_lines(way: GpuWay, hosts: Sequence[str]) -> Iterator[str]:
     title = "vLLM and SGLang, the checkpoint as published"
     if way.fit is None:
         yield f"{title}: no: {way.obstacle}"
@@ -126,7 +126,8 @@ def _gpu_lines(way: GpuWay) -> Iterator[str]:
         yield INDENT + line
     for engine, launch in way.launches:
         yield f"{INDENT}{engine}: {launch.how}"
-        for command in launch.commands:
-            yield f"{INDENT}{INDENT}{one_line(command, 1000)}"
+        for number, command in enumerate(launch.commands):
+            where = f"{hosts[number]}$ " if len(launch.commands) > 1 else ""
+            yield f"{INDENT}{INDENT}{one_line(where + command, 1000)}"
         for source in launch.sources:
             yield f"{INDENT}{INDENT}source: {source}"

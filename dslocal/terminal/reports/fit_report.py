@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -144,9 +145,10 @@ def _titled(title: str, texts: Sequence[str]) -> Iterator[Row]:
 
 def machine_line(machine: Machine) -> str:
     """Return what a machine has, in a line."""
-    gpus = [
+    counts = Counter(
         f"{one_line(gpu.name, MAX_GPU)} with {binary_size(gpu.free)} free" for gpu in machine.gpus
-    ]
+    )
+    gpus = [gpu if count == 1 else f"{count} × {gpu}" for gpu, count in counts.items()]
     limit = f" ({machine.limited_by})" if machine.limited_by else ""
     parts = [
         machine.os,
