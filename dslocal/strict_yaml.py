@@ -65,8 +65,7 @@ class Section:
         """
         if line is None:
             line = self.values[key].line if key in self.values else self.line
-        where = ": ".join(part for part in (self.where, key) if part)
-        return DslocalError(f"{self.file}:{line}: {where}: {why}", hint=hint)
+        return DslocalError(f"{self.file}:{line}: {self._where(key)}: {why}", hint=hint)
 
     def read(self, rules: Mapping[str, Rule]) -> dict[str, Any]:
         """Return the values that are there, in the file's order, each as its rule returns it.
@@ -91,8 +90,7 @@ class Section:
         found = self.values.get(key, YamlValue(self.line, {}))
         if not isinstance(found.data, dict):
             raise self.fail(key, "is not a mapping")
-        where = f"{self.where}: {key}" if self.where else key
-        return Section(self.file, where, found.line, found.data)
+        return Section(self.file, self._where(key), found.line, found.data)
 
     def text(self, key: str) -> str:
         """Return one line of printable text."""
@@ -165,8 +163,12 @@ class Section:
         for item in self._items(key):
             if not isinstance(item.data, dict):
                 raise self.fail(key, "is not a list of mappings", line=item.line)
-            found.append(Section(self.file, f"{self.where}: {key}", item.line, item.data))
+            found.append(Section(self.file, self._where(key), item.line, item.data))
         return found
+
+    def _where(self, key: str) -> str:
+        """Return the keys that lead to ``key``, for messages."""
+        return ": ".join(part for part in (self.where, key) if part)
 
     def _items(self, key: str) -> list[YamlValue]:
         data = self._value(key)

@@ -84,6 +84,10 @@ def test_v4_has_its_own_lines(tmp_path: Path) -> None:
         ("machines:\n  - name: a\n    ram: 8GB\n    latency_ms: -1\n", "not a number above 0"),
         ("machines:\n  - name: a\n    ram: 8GB\n  - name: a\n    ram: 8GB\n", "one name"),
         ("machines:\n  - name: a\n    ram: 8GB\n    count: 65\n", "64 at the most"),
+        (
+            "machines:\n  - name: a\n    ram: 8GB\n    count: 9000000000000\n",
+            "yaml:4: machines: count: too many machines: 64 at the most",
+        ),
     ],
 )
 def test_what_a_file_may_not_say_is_named_with_its_line(

@@ -49,17 +49,15 @@ def read_machines(file: Path) -> tuple[ClusterMachine, ...]:
     root.require(["machines"], root.values)
     found: list[ClusterMachine] = []
     for section in root.sections("machines"):
-        found += _machines_of(section)
-    if len(found) > MAX_MACHINES:
-        raise root.fail("machines", f"{len(found)} machines; {MAX_MACHINES} at the most")
+        found += _machines_of(section, room=MAX_MACHINES - len(found))
     hosts = [machine.host for machine in found]
     if len(set(hosts)) != len(hosts):
         raise root.fail("machines", "two machines have one name", hint="name: tells them apart")
     return tuple(found)
 
 
-def _machines_of(section: Section) -> list[ClusterMachine]:
-    """Return the machines of an entry of the file."""
+def _machines_of(section: Section, *, room: int) -> list[ClusterMachine]:
+    """Return the machines of an entry of the file, of which there may be ``room`` more."""
     text: Rule = Section.text
     found: dict[str, Any] = section.read(
         {
@@ -77,6 +75,9 @@ def _machines_of(section: Section) -> list[ClusterMachine]:
         }
     )
     section.require(["name"], found)
+    count = found.get("count", 1)
+    if count > room:
+        raise section.fail("count", f"too many machines: {MAX_MACHINES} at the most")
     options = MachineOptions(
         ram=found.get("ram"),
         vram=(found["vram"],) if "vram" in found else (),
@@ -92,7 +93,6 @@ def _machines_of(section: Section) -> list[ClusterMachine]:
         machine, rates = machine_and_rates(options)
     except UsageError as e:
         raise section.fail("name", f"{found['name']}: {e}", hint=e.hint) from e
-    count = found.get("count", 1)
     hosts = [found["name"]] if count == 1 else [f"{found['name']}-{n + 1}" for n in range(count)]
     link = found.get("link_gbit", DEFAULT_LINK_GBIT) * GBIT
     round_trip = found.get("latency_ms", DEFAULT_ROUND_TRIP_MS) / 1000
