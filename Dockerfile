@@ -7,7 +7,8 @@
 #
 # The server needs a key that clients give; the last command passes the shell's DSLOCAL_API_KEY on.
 #
-# llama.cpp is compiled for the processor that builds the image. For an image that runs elsewhere too:
+# llama.cpp is compiled for the processor that builds the image. For an image that runs elsewhere
+# too:
 #     docker build --build-arg CMAKE_ARGS=-DGGML_NATIVE=off -t dslocal .
 # With llama-cpp-python from an index of prebuilt wheels, which saves compiling it:
 #     docker build --build-arg PIP_EXTRA_INDEX_URL=URL -t dslocal .

@@ -23,6 +23,7 @@ from dslocal.plan.machine.machine import Machine
 from dslocal.plan.machine.unused_gpu import METAL_OFF, REBUILD
 
 from . import user_settings
+from .load_overrides import MIN_CTX
 
 if TYPE_CHECKING:
     from dslocal.catalog.leftovers import Leftover
@@ -162,7 +163,7 @@ def _check_value(key: str, value: Any, source: str) -> Iterator[Finding]:
 
 
 def _check_context(content: Mapping[str, Any]) -> Iterator[Finding]:
-    least = user_settings.MIN_CTX
+    least = MIN_CTX
     given = os.environ.get("DSLOCAL_CTX") or content.get("ctx", least)
     ctx = user_settings.as_configured("ctx", given)
     if not str(ctx).isdecimal() or int(ctx) < least:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dslocal.errors import DslocalError, UsageError
-from dslocal.plan.overrides import Overrides
 
 from . import user_settings
-from .option_groups import EngineOptions, LoadOptions
+from .option_groups import EngineOptions
 
 if TYPE_CHECKING:
     from dslocal.api.engines.engine_model import EngineModel
@@ -78,23 +77,3 @@ def chosen_engine(options: EngineOptions) -> EngineChoice | None:
     tokenizer = user_settings.configured("tokenizer")
     named = options.tokenizer or (str(tokenizer.value) if tokenizer else None)
     return EngineChoice(address, named)
-
-
-def engine_overrides(options: LoadOptions) -> Overrides:
-    """Return what the user decided about the context; all else the engine decides.
-
-    Raises:
-        UsageError: Something else was decided.
-    """
-    decided = {
-        "--kv": options.kv is not None,
-        "--n-gpu-layers": options.n_gpu_layers is not None,
-        "--cpu-moe": options.cpu_moe is not None,
-        "--stream-experts": options.stream_experts is not None,
-        "--mtp": options.mtp != "auto",
-        "--rpc": options.rpc is not None,
-    }
-    given = [name for name, is_given in decided.items() if is_given]
-    if given:
-        raise UsageError(f"{given[0]}: an engine decides that itself", hint=ENGINE_HINT)
-    return Overrides(n_ctx=user_settings.engine_context(options.ctx))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from dslocal import home, prompts
 from dslocal.api.load_options import FLAG_NAMES, overrides, streams_experts, workers
@@ -13,9 +13,7 @@ from dslocal.api.sampling_settings import new_seed
 from dslocal.api.sizes import size_in_bytes
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader
-from dslocal.plan import mtp_file
 from dslocal.plan.choice import MIN_TOKENS_PER_S
-from dslocal.plan.memory.shape import can_draft
 from dslocal.plan.overrides import Overrides
 from dslocal.plan.reductions import TARGET_CTX
 from dslocal.plan.search import Plan
@@ -23,10 +21,6 @@ from dslocal.plan.search import Plan
 from .option_groups import Flags, LoadOptions
 from .token_counts import configured_tokens
 
-if TYPE_CHECKING:
-    from .session_setup import ModelFile
-
-MIN_CTX = 512
 PREFIX = "DSLOCAL_"  # of environment variables
 WITHOUT_EFFECT_AT_ZERO = ("top_p", "top_k", "min_p")  # which choose among likely tokens
 TOKEN_COUNTS = ("ctx", "max_tokens", "think_budget")  # settings that are numbers of tokens
@@ -180,7 +174,7 @@ def check_values(
         UsageError: A value is not allowed.
     """
     sampling_settings(prompts.FAMILIES["base"].defaults, flags, template)
-    _overrides(load, None)
+    option_overrides(load, None)
     checked_seed(seed)
     if family is not None:
         prompts.get_family(family)
@@ -193,68 +187,6 @@ def checked_seed(option: int | None) -> int:
         UsageError: It is out of range.
     """
     return new_seed(option, "--seed")
-
-
-def load_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
-    """Return what the user decided about loading a model.
-
-    The size of the context may come from DSLOCAL_CTX and config.toml too.
-
-    Raises:
-        UsageError: A value is out of range, or the model has no MTP layer that was asked for.
-        GgufError: The draft model beside it belongs to another model.
-    """
-    if file.engine is not None:
-        from .engine_choice import engine_overrides
-
-        return engine_overrides(options)
-    header = file.header
-    trained = header.of_arch("context_length", TARGET_CTX)
-    wanted = configured("ctx")
-    if options.ctx is not None:
-        wanted = ConfiguredValue(options.ctx, "--ctx")
-    ctx = None
-    if wanted is not None:
-        text = str(wanted.value)
-        if not text.isdecimal() or not MIN_CTX <= int(text) <= trained:
-            raise UsageError(
-                f"{wanted.source}: {text} is out of range",
-                hint=f"this model takes {MIN_CTX} to {trained}",
-            )
-        ctx = int(text)
-    chosen = _overrides(options, ctx)
-    if chosen.mtp and not can_draft(header) and not _has_sidecar(file):
-        name = header.text("general.name") or "this model"
-        raise UsageError(
-            f"--mtp on: {name} has no MTP layer to draft with",
-            hint="--mtp auto looks up what was said; --mtp FILE.gguf brings one",
-        )
-    return chosen
-
-
-def engine_context(option: int | None) -> int | None:
-    """Return the tokens of an engine's context that are used at most; None for all of them.
-
-    Raises:
-        UsageError: The number is out of range.
-    """
-    wanted = configured("ctx")
-    if option is not None:
-        wanted = ConfiguredValue(option, "--ctx")
-    if wanted is None:
-        return None
-    text = str(wanted.value)
-    if not text.isdecimal() or int(text) < MIN_CTX:
-        raise UsageError(f"{wanted.source}: {text:.40} is out of range", hint=f"{MIN_CTX} or more")
-    return int(text)
-
-
-def _has_sidecar(file: ModelFile) -> bool:
-    """Return whether a draft model is beside the model. Raises GgufError if it is another's."""
-    fault = mtp_file.sidecar_fault(file.path, file.header)
-    if fault:
-        raise fault
-    return mtp_file.sidecar_path(file.path).is_file()
 
 
 def configured_context(option: int | None) -> int | None:
@@ -279,7 +211,12 @@ def plan_overrides() -> Overrides:
     )
 
 
-def _overrides(options: LoadOptions, ctx: int | None) -> Overrides:
+def option_overrides(options: LoadOptions, ctx: int | None) -> Overrides:
+    """Return what options decide about loading any model, with ``ctx`` tokens of context.
+
+    Raises:
+        UsageError: A value is not allowed.
+    """
     chosen = overrides(
         ctx,
         options.kv,

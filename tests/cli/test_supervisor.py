@@ -25,7 +25,6 @@ library = low._lib
 """
 THREAD = "import threading; thread = threading.Thread(target={}); thread.start(); thread.join()"
 ABORT = "library.ggml_abort(b'/where/it/was/built.cpp', 12, b'GGML_ASSERT(%s) failed', b'n > 0')"
-FAR_TOO_MUCH = "low.llama_batch_init(-1, 0, 1)"
 SHRUNK = """
 with tempfile.TemporaryFile() as file:
     file.truncate(1 << 20)

@@ -43,7 +43,7 @@ from support.cli.running import Run
 from dslocal.convert import FolderSource
 from dslocal.gguf.header import read_header
 
-OF_FIRST, OF_SECOND = "model.embed_tokens.weight", "model.norm.weight"
+OF_FIRST = "model.embed_tokens.weight"
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 Index = partial(Case, file=INDEX)
 Second = partial(Case, file=SECOND)

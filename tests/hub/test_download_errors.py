@@ -35,7 +35,6 @@ class Failure(NamedTuple):
 API = f"/api/models/{REPO}*"
 ANY = "/*"
 FILES = "*.safetensors"
-PAGE = {"pattern": API, "kind": "body", "body": b"<html>"}
 DATE = "Wed, 21 Oct 2099 07:28:00 GMT"
 TOKEN = "set HF_TOKEN to a token that may read it, or run hf auth login)"
 AGAIN = "the same command continues from there)"

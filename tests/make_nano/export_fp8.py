@@ -70,24 +70,6 @@ def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     return scaled.to(torch.float8_e4m3fn).contiguous(), scale
 
 
-def dequantize(values: Tensor, scale: Tensor) -> Tensor:
-    """bf16 again."""
-    rows, columns = values.shape
-    each = scale.repeat_interleave(BLOCK, 0).repeat_interleave(BLOCK, 1)[:rows, :columns]
-    return (values.float() * each).bfloat16()
-
-
-def dequantized(tensors: Tensors) -> Tensors:
-    """A checkpoint's tensors without FP8 and scales."""
-    return {
-        name: dequantize(tensor, tensors[f"{name}_scale_inv"])
-        if f"{name}_scale_inv" in tensors
-        else tensor
-        for name, tensor in tensors.items()
-        if not name.endswith("_scale_inv")
-    }
-
-
 def _quantized(tensors: Tensors) -> Tensors:
     found: Tensors = {}
     for name, tensor in tensors.items():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from dslocal import output, prompts
 from dslocal.api.model_file import read_family
 from dslocal.cli import engine_choice, session_setup, user_settings
+from dslocal.cli.load_overrides import load_overrides
 from dslocal.cli.options import checked_logprobs
 from dslocal.cli.session_setup import KnownFile, ModelFile
 from dslocal.files import names_stdin
@@ -100,7 +101,7 @@ def prepare_question(options: AskOptions, known: KnownFile | None) -> PreparedQu
     family, think = prompts.choose_effort(file.family, options.answer.effort, options.answer.think)
     file = replace(file, family=family)
     settings = user_settings.sampling_settings(family.defaults, options.flags, template)
-    chosen = user_settings.load_overrides(file, options.load)
+    chosen = load_overrides(file, options.load)
     thinking = user_settings.chosen_thinking(family, think, template)
     user_settings.check_budget(options.answer.think_budget, thinking.value)
     for line in user_settings.ineffective(settings, options.flags, answers=options.output.count):
@@ -152,7 +153,7 @@ def reload_file(prepared: PreparedQuestion, options: AskOptions) -> PreparedQues
     """Return the same question with all of the model's header, of which only a part was known."""
     path = prepared.file.path
     file = ModelFile(path, *read_family(path, options.family))
-    chosen = user_settings.load_overrides(file, options.load)
+    chosen = load_overrides(file, options.load)
     return replace(prepared, file=file, chosen=chosen)
 
 

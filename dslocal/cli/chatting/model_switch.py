@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from dslocal import catalog, chat, prompts
 from dslocal.cli import session_setup, user_settings
+from dslocal.cli.load_overrides import load_overrides
 from dslocal.cli.option_groups import LoadOptions
 from dslocal.cli.session_setup import ModelFile
 from dslocal.errors import DslocalError, UsageError
@@ -83,11 +84,11 @@ class ModelSwitch:
         self._loaded.close()
         options = self.options
         if choice.engine is not None:
-            return self._open(choice, user_settings.load_overrides(choice, options))
+            return self._open(choice, load_overrides(choice, options))
         trained = choice.header.of_arch("context_length", 0)
         if options.ctx is not None and trained and choice is not self.choice:
             options = replace(options, ctx=min(options.ctx, trained))
-        return self._open(choice, user_settings.load_overrides(choice, options))
+        return self._open(choice, load_overrides(choice, options))
 
     def _open(self, choice: ModelFile, chosen: Overrides) -> EngineContext:
         def notify(line: str) -> None:

@@ -148,11 +148,11 @@ def _measure(run: BenchmarkRun, repeat: int) -> bool:
 
 def _plan(file: ModelFile, placement: PlacementOptions, *, drafts: bool) -> Plan:
     """Return how the model is loaded: as ``ask`` would, with an MTP layer where it ``drafts``."""
-    from dslocal.cli import user_settings
+    from dslocal.cli.load_overrides import load_overrides
     from dslocal.engine import loader
 
     options = LoadOptions(**asdict(placement), mtp="on" if drafts else "off")
-    overrides = user_settings.load_overrides(file, options)
+    overrides = load_overrides(file, options)
     return loader.plan_for(file.path, file.header, overrides)
 
 

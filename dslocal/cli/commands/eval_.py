@@ -152,8 +152,9 @@ def _chosen_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
     Otherwise what is free now would decide whether a run can be resumed.
     """
     from dslocal.cli import user_settings
+    from dslocal.cli.load_overrides import load_overrides
 
-    chosen = user_settings.load_overrides(file, options)
+    chosen = load_overrides(file, options)
     if file.engine is not None:
         return chosen
     return replace(chosen, n_ctx=user_settings.wanted_context(file.header, chosen))

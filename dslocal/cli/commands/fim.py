@@ -84,6 +84,7 @@ def fim(
     from dslocal.cli import session_setup, user_settings
     from dslocal.cli.asking.answer_json import answer_json
     from dslocal.cli.asking.answer_output import exit_if_incomplete
+    from dslocal.cli.load_overrides import load_overrides
 
     top_logprobs = checked_logprobs(logprobs, as_json=as_json)
     gap = _find_gap(place, prefix, suffix)
@@ -95,7 +96,7 @@ def fim(
     settings = user_settings.sampling_settings(defaults, sampling.flags())
     for line in user_settings.ineffective(settings, sampling.flags()):
         print(f"dslocal: {line}", file=sys.stderr)
-    chosen = user_settings.load_overrides(file, load)
+    chosen = load_overrides(file, load)
     turn = output.Turn(
         prompt_tokens=0, seed=user_settings.checked_seed(seed), top_logprobs=top_logprobs
     )

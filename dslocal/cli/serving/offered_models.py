@@ -14,6 +14,7 @@ from dslocal.catalog import installed_models, resolve
 from dslocal.catalog.conversion_cache import cached_conversions
 from dslocal.catalog.inventory import CHECKPOINT
 from dslocal.cli import session_setup, user_settings
+from dslocal.cli.load_overrides import load_overrides
 from dslocal.cli.option_groups import EngineOptions, LoadOptions
 from dslocal.cli.session_setup import ModelFile
 from dslocal.errors import DslocalError, UsageError
@@ -197,7 +198,7 @@ class ModelOffers:
         file, think = _with_effort(file, self._answers)
         thinking = user_settings.chosen_thinking(file.family, think).value
         _print_advice(file, thinking)
-        chosen = user_settings.load_overrides(file, self._load)
+        chosen = load_overrides(file, self._load)
         if file.engine is None:
             chosen = replace(chosen, max_ram=self._options.max_ram)
             chosen = with_slots(file.path, file.header, self._options.parallel, chosen)

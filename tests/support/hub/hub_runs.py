@@ -234,7 +234,7 @@ class DiskWatch:
         self._root = root
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.peak = self.looks = 0
+        self.peak = 0
 
     def __enter__(self) -> DiskWatch:
         self._thread.start()
@@ -247,7 +247,6 @@ class DiskWatch:
     def _watch(self) -> None:
         while not self._stop.wait(0.003):
             self.peak = max(self.peak, _taken(str(self._root)))
-            self.looks += 1
 
 
 def _taken(folder: str) -> int:

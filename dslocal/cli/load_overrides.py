@@ -1,0 +1,109 @@
+"""What the user decided about loading a model: by option, environment or config.toml.
+
+Does not know how a model is loaded (``dslocal.engine.loader``), or by which plan.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dslocal.errors import UsageError
+from dslocal.plan import mtp_file
+from dslocal.plan.memory.shape import can_draft
+from dslocal.plan.overrides import Overrides
+from dslocal.plan.reductions import TARGET_CTX
+
+from .engine_choice import ENGINE_HINT
+from .option_groups import LoadOptions
+from .user_settings import (
+    ConfiguredValue,
+    configured,
+    option_overrides,
+)
+
+if TYPE_CHECKING:
+    from .session_setup import ModelFile
+
+
+MIN_CTX = 512
+
+
+def load_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
+    """Return what the user decided about loading a model.
+
+    The size of the context may come from DSLOCAL_CTX and config.toml too.
+
+    Raises:
+        UsageError: A value is out of range, or the model has no MTP layer that was asked for.
+        GgufError: The draft model beside it belongs to another model.
+    """
+    if file.engine is not None:
+        return _engine_overrides(options)
+    header = file.header
+    trained = header.of_arch("context_length", TARGET_CTX)
+    wanted = _wanted_context(options.ctx)
+    ctx = None
+    if wanted is not None:
+        text = str(wanted.value)
+        if not text.isdecimal() or not MIN_CTX <= int(text) <= trained:
+            raise UsageError(
+                f"{wanted.source}: {text} is out of range",
+                hint=f"this model takes {MIN_CTX} to {trained}",
+            )
+        ctx = int(text)
+    chosen = option_overrides(options, ctx)
+    if chosen.mtp and not can_draft(header) and not _has_sidecar(file):
+        name = header.text("general.name") or "this model"
+        raise UsageError(
+            f"--mtp on: {name} has no MTP layer to draft with",
+            hint="--mtp auto looks up what was said; --mtp FILE.gguf brings one",
+        )
+    return chosen
+
+
+def _engine_overrides(options: LoadOptions) -> Overrides:
+    """Return what the user decided about the context; all else the engine decides.
+
+    Raises:
+        UsageError: Something else was decided.
+    """
+    decided = {
+        "--kv": options.kv is not None,
+        "--n-gpu-layers": options.n_gpu_layers is not None,
+        "--cpu-moe": options.cpu_moe is not None,
+        "--stream-experts": options.stream_experts is not None,
+        "--mtp": options.mtp != "auto",
+        "--rpc": options.rpc is not None,
+    }
+    given = [name for name, is_given in decided.items() if is_given]
+    if given:
+        raise UsageError(f"{given[0]}: an engine decides that itself", hint=ENGINE_HINT)
+    return Overrides(n_ctx=_engine_context(options.ctx))
+
+
+def _engine_context(option: int | None) -> int | None:
+    """Return the tokens of an engine's context that are used at most; None for all of them.
+
+    Raises:
+        UsageError: The number is out of range.
+    """
+    wanted = _wanted_context(option)
+    if wanted is None:
+        return None
+    text = str(wanted.value)
+    if not text.isdecimal() or int(text) < MIN_CTX:
+        raise UsageError(f"{wanted.source}: {text:.40} is out of range", hint=f"{MIN_CTX} or more")
+    return int(text)
+
+
+def _has_sidecar(file: ModelFile) -> bool:
+    """Return whether a draft model is beside the model. Raises GgufError if it is another's."""
+    fault = mtp_file.sidecar_fault(file.path, file.header)
+    if fault:
+        raise fault
+    return mtp_file.sidecar_path(file.path).is_file()
+
+
+def _wanted_context(option: int | None) -> ConfiguredValue | None:
+    """Return the tokens of context that were asked for, unchecked, and where."""
+    return configured("ctx") if option is None else ConfiguredValue(option, "--ctx")
