@@ -15,15 +15,10 @@ from dslocal.plan.reductions import TARGET_CTX
 
 from .engine_choice import ENGINE_HINT
 from .option_groups import LoadOptions
-from .user_settings import (
-    ConfiguredValue,
-    configured,
-    option_overrides,
-)
+from .user_settings import given_or_configured, option_overrides
 
 if TYPE_CHECKING:
     from .session_setup import ModelFile
-
 
 MIN_CTX = 512
 
@@ -41,7 +36,7 @@ def load_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
         return _engine_overrides(options)
     header = file.header
     trained = header.of_arch("context_length", TARGET_CTX)
-    wanted = _wanted_context(options.ctx)
+    wanted = given_or_configured("ctx", options.ctx)
     ctx = None
     if wanted is not None:
         text = str(wanted.value)
@@ -87,7 +82,7 @@ def _engine_context(option: int | None) -> int | None:
     Raises:
         UsageError: The number is out of range.
     """
-    wanted = _wanted_context(option)
+    wanted = given_or_configured("ctx", option)
     if wanted is None:
         return None
     text = str(wanted.value)
@@ -102,8 +97,3 @@ def _has_sidecar(file: ModelFile) -> bool:
     if fault:
         raise fault
     return mtp_file.sidecar_path(file.path).is_file()
-
-
-def _wanted_context(option: int | None) -> ConfiguredValue | None:
-    """Return the tokens of context that were asked for, unchecked, and where."""
-    return configured("ctx") if option is None else ConfiguredValue(option, "--ctx")

@@ -81,6 +81,13 @@ def as_configured(name: str, value: Any) -> Any:
     return configured_tokens(value) if name in TOKEN_COUNTS else value
 
 
+def given_or_configured(key: str, option: Any) -> ConfiguredValue | None:
+    """Return the value of an option, where it was given, else that of :func:`configured`."""
+    if option is None:
+        return configured(key)
+    return ConfiguredValue(option, "--" + key.replace("_", "-"))
+
+
 def named_model(option: str | None) -> str | None:
     """Return the model that was named, by option, environment or config.toml."""
     if option:
@@ -98,9 +105,7 @@ def fast_enough(option: float | None = None) -> float:
     Raises:
         UsageError: It is not a speed.
     """
-    wanted = configured("min_speed")
-    if option is not None:
-        wanted = ConfiguredValue(option, "--min-speed")
+    wanted = given_or_configured("min_speed", option)
     if wanted is None:
         return MIN_TOKENS_PER_S
     try:
@@ -124,9 +129,7 @@ def disk_cache_bytes(option: str | None = None) -> int:
     Raises:
         UsageError: It is not a size.
     """
-    wanted = configured("disk_cache")
-    if option is not None:
-        wanted = ConfiguredValue(option, "--disk-cache")
+    wanted = given_or_configured("disk_cache", option)
     if wanted is None:
         return DISK_CACHE_BYTES
     try:
@@ -238,9 +241,7 @@ def streaming_mode(option: str | None) -> bool | None:
     Raises:
         UsageError: The mode is not known.
     """
-    if option is not None:
-        return streams_experts(option, "--stream-experts")
-    found = configured("stream_experts")
+    found = given_or_configured("stream_experts", option)
     return streams_experts(str(found.value), found.source) if found else None
 
 
@@ -250,9 +251,7 @@ def chosen_workers(option: str | None) -> tuple[str, ...]:
     Raises:
         UsageError: One of them is no ``HOST:PORT``.
     """
-    found = configured("rpc")
-    if option is not None:
-        found = ConfiguredValue(option, "--rpc")
+    found = given_or_configured("rpc", option)
     if found is None or found.value == "":
         return ()
     value = found.value

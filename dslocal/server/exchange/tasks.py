@@ -9,12 +9,13 @@ what was sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dslocal import prompts
 from dslocal.server.wire.client_fields import IgnoredField
 
+PARAGRAPH = "\n\n"  # between parts of a message that a client sends apart
 ConstraintKind = Literal["schema", "regex", "choice", "gbnf"]
 Role = Literal["system", "developer", "user", "latest_reminder", "assistant", "tool"]
 
@@ -99,6 +100,15 @@ class SentMessage:
     call_id: str = ""
     tools: tuple[prompts.Tool, ...] = ()
     prefix: bool = False
+
+    def joined(self, other: SentMessage) -> SentMessage:
+        """Return this message with what ``other``, of the same role, says after it."""
+        return replace(
+            self,
+            text=PARAGRAPH.join(text for text in (self.text, other.text) if text),
+            reasoning=PARAGRAPH.join(text for text in (self.reasoning, other.reasoning) if text),
+            calls=(*self.calls, *other.calls),
+        )
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,13 @@ def sent_settings(request: SamplingFields) -> Iterator[SentSetting]:
         yield SentSetting(name, value, name)
 
 
+def completion_settings(request: SamplingFields) -> tuple[SentSetting, ...]:
+    """Return the settings of a request in which 0 tokens say that nothing is generated."""
+    return tuple(
+        each for each in sent_settings(request) if each.name != "max_tokens" or each.value != 0
+    )
+
+
 def token_limit(sent: int) -> int | None:
     """Return a limit of tokens; None where the context alone ends the answer."""
     return None if sent in NO_LIMIT else sent

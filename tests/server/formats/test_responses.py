@@ -230,9 +230,10 @@ def test_sealed_reasoning_is_the_reasoning(served: Serving) -> None:
     counts = [
         tokens(served, {"input": [question, one, message, question]}) for one in (reasoning, sealed)
     ]
-    foreign = {**sealed, "encrypted_content": "of another server"}
     assert counts[0] == counts[1]
-    assert tokens(served, {"input": [question, foreign, message, question]})
+    for content in ("of another server", "é", "////"):
+        foreign = {**sealed, "encrypted_content": content}
+        assert tokens(served, {"input": [question, foreign, message, question]})
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from dslocal.server.exchange.tasks import SentCall, SentMessage
+from dslocal.server.exchange.tasks import PARAGRAPH, SentCall, SentMessage
 from dslocal.server.wire.chat.messages import unsupported_part
 from dslocal.server.wire.errors import ApiError
 
 from .schemas import AnthropicMessage, ContentBlock
 
-PARAGRAPH = "\n\n"
 # Claude Code begins its system prompt with a block for Anthropic's accounts, which is another one
 # in every request: as a part of the prompt it would keep all that follows out of the cache.
 BILLING = "x-anthropic-billing-header:"
@@ -53,7 +52,7 @@ def sent_messages(sent: Sequence[AnthropicMessage]) -> Iterator[SentMessage]:
     for place, message in enumerate(sent):
         for found in _messages(message, f"messages.{place}"):
             if held is not None and held.role == found.role and found.role != "tool":
-                held = _joined(held, found)
+                held = held.joined(found)
                 continue
             if held is not None:
                 yield held
@@ -70,15 +69,6 @@ def sent_messages(sent: Sequence[AnthropicMessage]) -> Iterator[SentMessage]:
         )
     else:
         yield replace(held, prefix=True)
-
-
-def _joined(one: SentMessage, other: SentMessage) -> SentMessage:
-    return replace(
-        one,
-        text=PARAGRAPH.join(text for text in (one.text, other.text) if text),
-        reasoning=PARAGRAPH.join(text for text in (one.reasoning, other.reasoning) if text),
-        calls=(*one.calls, *other.calls),
-    )
 
 
 def _messages(message: AnthropicMessage, where: str) -> Iterator[SentMessage]:

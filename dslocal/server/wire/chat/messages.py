@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dslocal.prompts import Tool
-from dslocal.server.exchange.tasks import Role, SentCall, SentMessage
+from dslocal.server.exchange.tasks import PARAGRAPH, Role, SentCall, SentMessage
 from dslocal.server.wire.errors import ApiError
 
 from .schemas import ChatMessage, ContentPart
@@ -92,14 +92,19 @@ def _text(message: ChatMessage, place: int) -> str:
     if not isinstance(message.content, list):
         return message.content or ""
     texts = [
-        _part_text(part, f"messages.{place}.content.{number}")
+        part_text(part, f"messages.{place}.content.{number}")
         for number, part in enumerate(message.content)
         if not isinstance(part, ContentPart) or part.type not in REASONING_PARTS
     ]
-    return "\n\n".join(texts)
+    return PARAGRAPH.join(texts)
 
 
-def _part_text(part: ContentPart | str, where: str) -> str:
+def part_text(part: ContentPart | str, where: str) -> str:
+    """Return the text of a part of a message.
+
+    Raises:
+        ApiError: 400 for a part that is not text, 422 for one that lacks its text.
+    """
     if isinstance(part, str):
         return part
     text = part.refusal if part.type == "refusal" else part.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dslocal.server.exchange.tasks import CompletionTask
 from dslocal.server.wire.constraint_fields import only_constraint, sampling_constraints
 from dslocal.server.wire.errors import ApiError
-from dslocal.server.wire.sampling_settings import sent_settings
+from dslocal.server.wire.sampling_settings import completion_settings
 
 from .schemas import CompletionRequest
 
@@ -22,11 +22,9 @@ def read_completion(request: CompletionRequest) -> CompletionTask:
         raise ApiError(422, "max_tokens: 0 goes with echo alone", param="max_tokens")
     if request.echo and request.logprobs is not None and request.stream:
         raise ApiError(400, "logprobs of an echoed prompt come without stream", param="stream")
-    has_answer = request.max_tokens != 0
-    settings = sent_settings(request)
     return CompletionTask(
         model=request.model,
-        settings=tuple(each for each in settings if has_answer or each.name != "max_tokens"),
+        settings=completion_settings(request),
         seed=request.seed,
         n=request.n or 1,
         top_logprobs=request.logprobs,
@@ -34,5 +32,5 @@ def read_completion(request: CompletionRequest) -> CompletionTask:
         prompts=request.prompts,
         suffix=request.suffix,
         has_echo=bool(request.echo),
-        has_answer=has_answer,
+        has_answer=request.max_tokens != 0,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dslocal.server.exchange.tasks import InfillTask
 from dslocal.server.wire.errors import ApiError
-from dslocal.server.wire.sampling_settings import sent_settings
+from dslocal.server.wire.sampling_settings import completion_settings
 
 from .schemas import InfillRequest
 
@@ -17,15 +17,13 @@ def read_infill(request: InfillRequest) -> InfillTask:
     """
     if request.stream:
         raise ApiError(400, "/infill answers whole, without stream", param="stream")
-    has_answer = request.max_tokens != 0
-    settings = sent_settings(request)
     return InfillTask(
         model=request.model,
-        settings=tuple(each for each in settings if has_answer or each.name != "max_tokens"),
+        settings=completion_settings(request),
         seed=request.seed,
         prefix=request.input_prefix,
         suffix=request.input_suffix,
         snippets=tuple(extra.text for extra in request.input_extra),
         beginning=request.prompt,
-        has_answer=has_answer,
+        has_answer=request.max_tokens != 0,
     )

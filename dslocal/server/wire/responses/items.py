@@ -7,19 +7,17 @@ an answer's.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
-from dslocal.server.exchange.tasks import SentCall, SentMessage
-from dslocal.server.wire.chat.messages import ROLES, USABLE_PARTS, unsupported_part
+from dslocal.server.exchange.tasks import PARAGRAPH, SentCall, SentMessage
+from dslocal.server.wire.chat.messages import ROLES, part_text
+from dslocal.server.wire.chat.schemas import ContentPart
 from dslocal.server.wire.errors import ApiError
 
-from .schemas import InputItem, ItemPart
+from .schemas import InputItem
 
-PARAGRAPH = "\n\n"
 CALLS = ("function_call", "custom_tool_call")
 RESULTS = ("function_call_output", "custom_tool_call_output")
 CUSTOM_INPUT = "input"  # the only parameter of a tool that takes any text
@@ -51,7 +49,7 @@ def unsealed(content: str) -> str:
     """Return the reasoning in ``content``; nothing where somebody else sealed it."""
     try:
         return base64.b64decode(content, validate=True).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # of base64 too
         return ""
 
 
@@ -65,7 +63,7 @@ def sent_messages(items: Sequence[InputItem]) -> Iterator[SentMessage]:
     for place, item in enumerate(items):
         message = _message(item, f"input.{place}")
         if message.role == "assistant":
-            answer = _joined(answer, message) if answer else message
+            answer = answer.joined(message) if answer else message
             continue
         if answer is not None:
             yield answer
@@ -73,15 +71,6 @@ def sent_messages(items: Sequence[InputItem]) -> Iterator[SentMessage]:
         yield message
     if answer is not None:
         yield answer
-
-
-def _joined(one: SentMessage, other: SentMessage) -> SentMessage:
-    return replace(
-        one,
-        text=PARAGRAPH.join(text for text in (one.text, other.text) if text),
-        reasoning=PARAGRAPH.join(text for text in (one.reasoning, other.reasoning) if text),
-        calls=(*one.calls, *other.calls),
-    )
 
 
 def _message(item: InputItem, where: str) -> SentMessage:
@@ -125,17 +114,8 @@ def _reasoning(item: InputItem, where: str) -> str:
     return unsealed(item.encrypted_content or "")
 
 
-def _text(content: str | Sequence[ItemPart] | None, where: str) -> str:
+def _text(content: str | Sequence[ContentPart] | None, where: str) -> str:
     if content is None or isinstance(content, str):
         return content or ""
-    texts = [_part_text(part, f"{where}.{place}") for place, part in enumerate(content)]
+    texts = [part_text(part, f"{where}.{place}") for place, part in enumerate(content)]
     return PARAGRAPH.join(texts)
-
-
-def _part_text(part: ItemPart, where: str) -> str:
-    text = part.refusal if part.type == "refusal" else part.text
-    if part.type in USABLE_PARTS and text is not None:
-        return text
-    if part.type in USABLE_PARTS:
-        raise ApiError(422, f"{where}: a part of type {part.type!r} has text", param=where)
-    raise unsupported_part(where, part.type)

@@ -13,6 +13,7 @@ from dslocal.server.wire.base_schemas import (
     RequestSeed,
     WholeNumber,
 )
+from dslocal.server.wire.chat.schemas import ContentPart
 from dslocal.server.wire.client_fields import FieldTable
 from dslocal.server.wire.logprobs import MAX_LOGPROBS
 
@@ -23,27 +24,19 @@ MAX_METADATA = 16  # pairs, as OpenAI has it
 RESPONSE_ID = r"^[A-Za-z0-9_-]{1,128}$"
 
 
-class ItemPart(RequestSchema):
-    """A part of an item. Only text can be read."""
-
-    type: str
-    text: str | None = None
-    refusal: str | None = None
-
-
 class InputItem(RequestSchema):
     """An item of the conversation, of any type; which fields it must have depends on the type."""
 
     type: str | None = None
     role: Literal["user", "assistant", "system", "developer"] | None = None
-    content: str | list[ItemPart] | None = None
+    content: str | list[ContentPart] | None = None
     call_id: str | None = None
     name: str | None = None
     namespace: str | None = None
     arguments: str | None = None
     input: str | None = None
-    output: str | list[ItemPart] | None = None
-    summary: list[ItemPart] | None = None
+    output: str | list[ContentPart] | None = None
+    summary: list[ContentPart] | None = None
     encrypted_content: str | None = None
 
 
