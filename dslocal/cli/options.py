@@ -83,7 +83,7 @@ FamilyFlag = Annotated[
     typer.Option(
         "--family",
         metavar="NAME",
-        help="How to prompt it, where the file itself misleads, such as r1 or v3. [recognised]",
+        help="How to prompt it, where the file itself misleads, such as r1 or v3. [recognized]",
         show_default=False,
         autocompletion=completion_values.families,
     ),
