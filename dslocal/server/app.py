@@ -53,6 +53,14 @@ T = TypeVar("T", bound=Task | AskRequest)
 
 
 @dataclass(frozen=True)
+class ReceivedRequest(Generic[S, T]):
+    """A request that was read and checked, and what it asks for."""
+
+    parsed: ParsedRequest[S]
+    task: T
+
+
+@dataclass(frozen=True)
 class Incoming(Generic[S]):
     """A request that can be answered.
 
@@ -182,8 +190,7 @@ class Server:
     ) -> Incoming[S]:
         """Read, check and prepare a request, once the model that it names is loaded.
 
-        That happens in a thread: a long prompt takes a while. A response must be made of what is
-        returned, since that holds the model.
+        A response must be made of what is returned, since that holds the model.
 
         Args:
             request: The request.
@@ -195,17 +202,35 @@ class Server:
             ApiError: The request cannot be answered.
             ConnectionError: The client has left.
         """
+        return await self.prepare(request, await self.parse(request, schema, read), prepare)
+
+    async def parse(
+        self, request: Request, schema: type[S], read: Callable[[S], T]
+    ) -> ReceivedRequest[S, T]:
+        """Read and check a request, in a thread. See :meth:`read`."""
         body = await self.access.read_body(request.receive)
         if self.log_prompts:
             self.log(f"asked: {body.decode('utf-8', 'replace')}")
 
-        def parse() -> tuple[ParsedRequest[S], T]:
+        def parse() -> ReceivedRequest[S, T]:
             parsed = parse_request(schema, body)
-            return parsed, read(parsed.sent)
+            return ReceivedRequest(parsed, read(parsed.sent))
 
-        async def parse_and_prepare() -> Incoming[S]:
-            parsed, task = await in_thread(self.preparing, parse)
-            lease = await self.models.lease(self._meant_model(task))
+        return await until_disconnect(request.receive, in_thread(self.preparing, parse))
+
+    async def prepare(
+        self,
+        request: Request,
+        received: ReceivedRequest[S, T],
+        prepare: Callable[[ServedModel, T], list[PreparedRequest]],
+    ) -> Incoming[S]:
+        """Prepare a request, in a thread: a long prompt takes a while. See :meth:`read`."""
+        parsed, task = received.parsed, received.task
+
+        async def prepare_once_loaded() -> Incoming[S]:
+            lease = await self.models.lease(self.meant_model(task))
+            if isinstance(task, Task) and task.keep_s is not None:
+                lease.keep_loaded(task.keep_s)
             try:
                 prepared = await in_thread(self.preparing, partial(prepare, lease.served, task))
             except BaseException:
@@ -214,7 +239,7 @@ class Server:
             ignored = [*parsed.ignored, *(each for one in prepared for each in one.ignored)]
             return Incoming(parsed.sent, prepared, ignored, lease)
 
-        return await until_disconnect(request.receive, parse_and_prepare())
+        return await until_disconnect(request.receive, prepare_once_loaded())
 
     def respond_whole(self, incoming: Incoming[Any], response: WholeFormat) -> WholeResponse:
         """Generate the answers and send them as one JSON object."""
@@ -226,7 +251,7 @@ class Server:
         """Generate the answers and send them as they come."""
         return EventStreamResponse(self._run(incoming), response, ignored_header(incoming.ignored))
 
-    def _meant_model(self, task: Task | AskRequest) -> OfferedModel:
+    def meant_model(self, task: Task | AskRequest) -> OfferedModel:
         """Return the model that a task is for. Raises ApiError for one that is not served."""
         if isinstance(task, AskRequest):
             return self.models.find_file(task.fingerprint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -62,8 +63,15 @@ class World:
             open=open_model,
         )
 
-    async def use(self, name: str) -> None:
-        (await self.models.lease(self.models.find(name))).release()
+    async def use(self, name: str, keep_s: float | None = None) -> None:
+        lease = await self.models.lease(self.models.find(name))
+        if keep_s is not None:
+            lease.keep_loaded(keep_s)
+        lease.release()
+
+    async def wait_for(self, *events: str) -> None:
+        while self.events != list(events):
+            await asyncio.sleep(0.001)
 
 
 def run(world: World, body: Callable[[], Awaitable[None]]) -> None:
@@ -103,6 +111,74 @@ def test_a_model_in_use_is_unloaded_after_its_last_request() -> None:
 
     run(world, body)
     assert world.events[:5] == ["+a", "-a", "+b", "-b", "+a"]
+
+
+@pytest.mark.parametrize("keep_s", [0.0, 0.02])
+def test_a_model_is_unloaded_when_its_time_is_over(keep_s: float) -> None:
+    world = World("a", "b")
+
+    async def body() -> None:
+        await world.use("b")
+        await world.use("a", keep_s)
+        await world.wait_for("+b", "+a", "-a")
+        await world.use("a")  # what a request said holds for the model as it was loaded then
+        await asyncio.sleep(0.05)
+
+    run(world, body)
+    assert world.events[:4] == ["+b", "+a", "-a", "+a"]
+    assert world.evictions == 0
+
+
+def test_a_request_before_its_time_is_over_keeps_a_model() -> None:
+    world = World("a")
+
+    async def body() -> None:
+        await world.use("a", 0.2)
+        lease = await world.models.lease(world.models.find("a"))
+        await asyncio.sleep(0.4)
+        assert world.events == ["+a"]
+        lease.keep_loaded(math.inf)
+        lease.release()
+        await asyncio.sleep(0.3)
+        assert world.events == ["+a"]
+
+    run(world, body)
+
+
+def test_a_model_that_is_to_go_at_once_finishes_first() -> None:
+    world = World("a")
+
+    async def body() -> None:
+        lease = await world.models.lease(world.models.find("a"))
+        unloading = asyncio.create_task(world.models.unload(world.models.find("a")))
+        again = asyncio.create_task(world.use("a"))
+        await asyncio.sleep(0.02)
+        assert world.events == ["+a"]
+        lease.release()
+        await unloading
+        await again
+        await world.models.unload(world.models.find("a"))
+        await world.models.unload(world.models.find("a"))  # does nothing
+
+    run(world, body)
+    assert world.events == ["+a", "-a", "+a", "-a"]
+
+
+def test_models_that_leave_are_not_unloaded_twice() -> None:
+    world = World("a", "b", "c", budget=10, waiting=100)
+
+    async def body() -> None:
+        for _ in range(20):
+            uses = [world.use(name, keep_s) for name in "abc" for keep_s in (0.0, 0.001, None)]
+            await asyncio.gather(*uses)
+
+    run(world, body)
+    loaded: set[str] = set()
+    for event in world.events:
+        assert (event[1:] in loaded) is (event[0] == "-")
+        loaded ^= {event[1:]}
+        assert len(loaded) <= 1
+    assert not loaded
 
 
 def test_who_asks_for_a_model_being_loaded_shares_it() -> None:

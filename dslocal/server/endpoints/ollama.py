@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,18 @@ from dslocal import __version__
 from dslocal.server.exchange.tasks import ChatTask, CompletionTask
 from dslocal.server.preparation.chat_requests import prepare_chat
 from dslocal.server.preparation.completion_requests import prepare_completions
-from dslocal.server.preparation.requests import PreparedRequest, ServedModel
+from dslocal.server.preparation.requests import (
+    PreparedRequest,
+    ServedModel,
+    with_context_limit,
+)
 from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.ollama.model_json import listed_json, running_json, shown_json
 from dslocal.server.wire.ollama.ollama_response import (
     OllamaChatResponse,
     OllamaGenerateResponse,
     OllamaResponse,
-    loaded_json,
+    done_json,
 )
 from dslocal.server.wire.ollama.request import (
     plain_name,
@@ -36,7 +41,7 @@ from dslocal.server.wire.openai_response import response_head
 from dslocal.server.wire.request_parsing import parse_request
 
 if TYPE_CHECKING:
-    from dslocal.server.app import Incoming, Server
+    from dslocal.server.app import ReceivedRequest, Server
 
 # The version of Ollama whose API this is: clients refuse to work with one that is too old.
 OLLAMA_VERSION = "0.13.5"
@@ -90,8 +95,8 @@ class OllamaEndpoints:
     async def list_running(self, request: Request) -> Response:
         """List the models that are loaded."""
         models = self.server.models
-        found = [(entry, models.loaded(entry)) for entry in models.entries]
-        listed = [running_json(entry, one.served.context.n_ctx) for entry, one in found if one]
+        found = [models.loaded(entry) for entry in models.entries]
+        listed = [running_json(model) for model in found if model]
         return JSONResponse({"models": listed})
 
     async def show_model(self, request: Request) -> Response:
@@ -105,36 +110,51 @@ class OllamaEndpoints:
 
     async def chat(self, request: Request) -> Any:
         """Answer a conversation."""
-        incoming = await self.server.read(request, OllamaChatRequest, read_ollama_chat, _prepare)
-        return self._respond(incoming, OllamaChatResponse)
+        received = await self.server.parse(request, OllamaChatRequest, read_ollama_chat)
+        return await self._answer(request, received, OllamaChatResponse)
 
     async def generate(self, request: Request) -> Any:
         """Answer a question, fill a gap, or continue a text."""
-        incoming = await self.server.read(
-            request, OllamaGenerateRequest, read_ollama_generate, _prepare
-        )
-        return self._respond(incoming, OllamaGenerateResponse)
+        received = await self.server.parse(request, OllamaGenerateRequest, read_ollama_generate)
+        return await self._answer(request, received, OllamaGenerateResponse)
 
     async def refuse(self, request: Request) -> Response:
         """Refuse what no model here does."""
         raise ApiError(501, REFUSED[request.scope["path"]], code="not_implemented")
 
-    def _respond(self, incoming: Incoming[Any], response: type[OllamaResponse]) -> Any:
-        """Respond as a stream, unless the request says otherwise."""
+    async def _answer(
+        self, request: Request, received: ReceivedRequest[Any, Any], response: type[OllamaResponse]
+    ) -> Any:
+        """Respond as a stream, unless the request says otherwise.
+
+        A request without a question has its model loaded, or unloaded if it is to be kept for no
+        time.
+        """
+        task, is_chat = received.task, response is OllamaChatResponse
+        if _asks_nothing(task) and task.keep_s == 0:
+            await self.server.models.unload(self.server.meant_model(task))
+            name = received.parsed.sent.model
+            return JSONResponse(done_json(name, int(time.time()), "unload", is_chat=is_chat))
+        incoming = await self.server.prepare(request, received, _prepare)
         sent = incoming.sent
         head = response_head(incoming.lease.served)
         if not incoming.prepared:
             incoming.lease.release()
-            is_chat = response is OllamaChatResponse
-            return JSONResponse(loaded_json(sent.model, head.created, is_chat=is_chat))
+            return JSONResponse(done_json(sent.model, head.created, "load", is_chat=is_chat))
         written = response(incoming.prepared, head, sent.model)
         if sent.stream is False:
             return self.server.respond_whole(incoming, written)
         return self.server.respond_streaming(incoming, written)
 
 
+def _asks_nothing(task: ChatTask | CompletionTask) -> bool:
+    return isinstance(task, ChatTask) and not task.messages
+
+
 def _prepare(served: ServedModel, task: ChatTask | CompletionTask) -> list[PreparedRequest]:
     """Return what is generated; nothing where the model is only to be loaded."""
     if isinstance(task, CompletionTask):
-        return prepare_completions(served, task)
-    return prepare_chat(served, task) if task.messages else []
+        prepared = prepare_completions(served, task)
+    else:
+        prepared = prepare_chat(served, task) if task.messages else []
+    return [with_context_limit(served, each, task.context_limit) for each in prepared]

@@ -46,6 +46,14 @@ class SentConstraint:
     is_strict: bool = False
 
 
+@dataclass(frozen=True)
+class ContextLimit:
+    """How many tokens prompt and answer may have together, and the field that says so."""
+
+    tokens: int
+    field: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What all tasks have.
@@ -59,6 +67,8 @@ class Task:
         top_logprobs: How many alternatives each token's logprobs have; None for no logprobs.
         constraint: What the answer must look like; None where it is free.
         ignored: What was sent, is known, and is not obeyed.
+        keep_s: Seconds that the model stays loaded afterwards; None where that is not said.
+        context_limit: The tokens that prompt and answer may have together; None for the context.
     """
 
     model: str | None = None
@@ -68,6 +78,8 @@ class Task:
     top_logprobs: int | None = None
     constraint: SentConstraint | None = None
     ignored: tuple[IgnoredField, ...] = ()
+    keep_s: float | None = None
+    context_limit: ContextLimit | None = None
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,15 @@
 """All models of a server: requests take the one that they name, which is loaded when need be.
 
-Where memory does not hold another model, those that no request has used for longest are unloaded.
-They first finish what they are answering; requests that come meanwhile wait until they are loaded
-again. Models are loaded one at a time, in the order in which they were asked for. For the event
-loop's thread alone, but for opening and closing models.
+Where memory does not hold another model, those that no request has used for longest are unloaded,
+and so are those that a client wants no longer. They first finish what they are answering; requests
+that come meanwhile wait until they are loaded again. Models are loaded one at a time, in the order
+in which they were asked for. For the event loop's thread alone, but for opening and closing models.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -147,7 +148,7 @@ class ModelSet:
         if self.is_stopping:
             raise stopping_error()
         model = self._loaded.get(entry)
-        if model is not None and not model.is_leaving:
+        if model is not None and model.leaving is None:
             return self._lease(model)
         if self._waiting_for_models >= self._max_waiting:
             raise queue_full_error(self._waiting_for_models)
@@ -164,6 +165,12 @@ class ModelSet:
             if turn.done() and not turn.cancelled() and not turn.exception():
                 turn.result().release()  # its client left at the same moment
             raise
+
+    async def unload(self, entry: OfferedModel) -> None:
+        """Unload ``entry`` once it has finished what it answers, if it is loaded."""
+        model = self._loaded.get(entry)
+        if model is not None:
+            await asyncio.shield(self._leave(model, "as a client asked"))
 
     def stop(self) -> None:
         """Take no more requests, and refuse those that wait."""
@@ -203,14 +210,39 @@ class ModelSet:
     def _lease(self, model: LoadedModel) -> ModelLease:
         model.users += 1
         model.idle.clear()
+        if model.expiry is not None:
+            model.expiry.cancel()
+            model.expiry = None
         self._note_use(model)
         return ModelLease(model, self._release)
 
     def _release(self, model: LoadedModel) -> None:
         model.users -= 1
         self._note_use(model)
-        if not model.users:
-            model.idle.set()
+        if model.users:
+            return
+        model.idle.set()
+        if model.keep_s < math.inf and model.leaving is None and not self.is_stopping:
+            loop = asyncio.get_running_loop()
+            model.expiry = loop.call_later(model.keep_s, self._leave, model, "as a client asked")
+
+    def _leave(self, model: LoadedModel, reason: str) -> asyncio.Task[None]:
+        """Let ``model`` take no more requests, and return what unloads it."""
+        if model.leaving is None:
+            model.leaving = asyncio.create_task(self._unload(model, reason))
+        return model.leaving
+
+    async def _unload(self, model: LoadedModel, reason: str) -> None:
+        """Unload ``model`` once it is idle."""
+        await model.idle.wait()
+        if model.expiry is not None:
+            model.expiry.cancel()
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, self._close, model.entry)
+        finally:
+            del self._loaded[model.entry]
+        self._log(f"unloaded {model.entry.name}: {reason}")
 
     def _note_use(self, model: LoadedModel) -> None:
         self._uses += 1
@@ -245,6 +277,9 @@ class ModelSet:
     async def _load(self, load: _Load) -> LoadedModel:
         """Return the model of ``load``, once others have made room for it."""
         entry = load.entry
+        before = self._loaded.get(entry)
+        if before is not None and before.leaving is not None:
+            await before.leaving
         await self._make_room(entry)
         loop = asyncio.get_running_loop()
         opened = await loop.run_in_executor(self._thread, self._opened, entry)
@@ -263,15 +298,12 @@ class ModelSet:
                 f"{entry.name} needs {binary_size(entry.need.total)}, and models may take "
                 f"{binary_size(self._budget.total)} here"
             )
-        loop = asyncio.get_running_loop()
         while not _fits([entry, *self._loaded], self._budget):
             oldest = min(self._loaded.values(), key=lambda model: model.last_used)
-            oldest.is_leaving = True
-            await oldest.idle.wait()
-            await loop.run_in_executor(self._thread, self._close, oldest.entry)
-            del self._loaded[oldest.entry]
-            self.on_eviction()
-            self._log(f"unloaded {oldest.entry.name}: {entry.name} needs its memory")
+            is_evicted = oldest.leaving is None
+            await self._leave(oldest, f"{entry.name} needs its memory")
+            if is_evicted:
+                self.on_eviction()
 
     def _opened(self, entry: OfferedModel) -> OpenedModel:
         stack = ExitStack()

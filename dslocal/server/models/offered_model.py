@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -75,7 +76,10 @@ class LoadedModel:
         queue: Hands out its slots.
         users: How many requests hold it.
         last_used: When a request last took or released it, as a count of such events.
-        is_leaving: Whether it takes no more requests, since its memory is needed.
+        keep_s: Seconds that it stays loaded after its last request; infinite until another model
+            needs the memory.
+        expiry: Unloads it when these are over; None where nothing does.
+        leaving: Unloads it once it is idle; None as long as it takes requests.
     """
 
     entry: OfferedModel
@@ -83,13 +87,22 @@ class LoadedModel:
     queue: RequestQueue
     users: int = 0
     last_used: int = 0
-    is_leaving: bool = False
+    keep_s: float = math.inf
+    expiry: asyncio.TimerHandle | None = None
+    leaving: asyncio.Task[None] | None = None
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def served(self) -> ServedModel:
         """Return what all its requests share."""
         return self.opened.served
+
+    @property
+    def seconds_left(self) -> float:
+        """Return for how many seconds it stays loaded if no request comes; may be infinite."""
+        if self.expiry is None:
+            return self.keep_s
+        return max(0.0, self.expiry.when() - asyncio.get_running_loop().time())
 
 
 class ModelLease:
@@ -113,6 +126,10 @@ class ModelLease:
     def queue(self) -> RequestQueue:
         """Return what hands out the slots of the model."""
         return self._model.queue
+
+    def keep_loaded(self, seconds: float) -> None:
+        """Have the model stay loaded for so long after its last request; may be infinite."""
+        self._model.keep_s = seconds
 
     def release(self) -> None:
         """Give the right back. May be called again."""

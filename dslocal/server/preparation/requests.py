@@ -11,7 +11,7 @@ from dslocal import output, prompts
 from dslocal.errors import ContextOverflowError, UsageError
 from dslocal.output.answer import overflow_error, reserved_tokens
 from dslocal.server.exchange.events import new_key
-from dslocal.server.exchange.tasks import Task
+from dslocal.server.exchange.tasks import ContextLimit, Task
 from dslocal.server.wire.base_schemas import MAX_SEED
 from dslocal.server.wire.client_fields import IgnoredField
 from dslocal.server.wire.errors import ApiError
@@ -122,6 +122,29 @@ def validated(served: ServedModel, prepared: PreparedRequest) -> PreparedRequest
     if prepared.constraint:
         grammar = Grammar(context.model, prepared.constraint.grammar)
     return replace(prepared, ids=ids, grammar=grammar)
+
+
+def with_context_limit(
+    served: ServedModel, prepared: PreparedRequest, limit: ContextLimit | None
+) -> PreparedRequest:
+    """Return ``prepared`` with an answer that ends where prompt and answer reach ``limit``.
+
+    The context itself was decided when the model was loaded. A limit that it does not hold, or that
+    the prompt reaches already, is named as not obeyed.
+    """
+    if limit is None:
+        return prepared
+    room = limit.tokens - len(prepared.ids)
+    if limit.tokens > served.context.n_ctx:
+        reason = "the context is decided when the server starts (dslocal serve --ctx)"
+    elif room < 1:
+        reason = "the prompt is longer, and nothing of it is cut"
+    else:
+        most = min(room, prepared.settings.max_tokens.value)
+        settings = with_setting(prepared.settings, "max_tokens", most, limit.field)
+        return replace(prepared, settings=settings)
+    ignored = (*prepared.ignored, IgnoredField(limit.field, reason))
+    return replace(prepared, ignored=ignored)
 
 
 def with_sent_settings(

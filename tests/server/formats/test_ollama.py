@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.server.serving import MODEL, SUM, Serving
+from support.server.serving import MODEL, SUM, Serving, serving
+from support.waiting import wait_until
+
+from dslocal.server.wire.ollama.durations import seconds_of
 
 CHAT, GENERATE = "/api/chat", "/api/generate"
 COLD = {"temperature": 0}
@@ -199,7 +205,88 @@ def test_what_is_refused(served: Serving, path: str, body: dict[str, Any], statu
 
 
 def test_what_is_not_obeyed_is_named(served: Serving) -> None:
-    options = {**COLD, "num_ctx": 8192, "mirostat_tau": 5.0, "num_predict": 1}
+    options = {**COLD, "num_ctx": 8192, "mirostat_tau": 5.0, "num_predict": 1, "num_gpu": 1}
     response = served.post(CHAT, asked(options=options, keep_alive=-1))
     named = response.headers["x-dslocal-ignored"].split(", ")
-    assert set(named) == {"options.num_ctx", "keep_alive"}
+    assert set(named) == {"options.num_ctx", "options.num_gpu"}
+
+
+def test_an_answer_ends_where_num_ctx_does(served: Serving) -> None:
+    prompt = whole(served, CHAT, asked(options={**COLD, "num_predict": 1}))["prompt_eval_count"]
+    for path, body in ((CHAT, asked()), (GENERATE, {"model": MODEL, "prompt": "What is 31 + 57?"})):
+        reply = served.post(
+            path, {**body, "stream": False, "options": {**COLD, "num_ctx": prompt + 5}}
+        )
+        assert "x-dslocal-ignored" not in reply.headers
+        found = reply.json()
+        assert (found["eval_count"], found["done_reason"]) == (5, "length")
+
+
+@pytest.mark.parametrize("num_ctx", [1, 2, 100_000])
+def test_a_context_that_cannot_be_had_is_named(served: Serving, num_ctx: int) -> None:
+    response = served.post(CHAT, asked(options={**COLD, "num_ctx": num_ctx}, stream=False))
+    assert response.headers["x-dslocal-ignored"] == "options.num_ctx"
+    assert "88" in response.json()["message"]["content"]
+
+
+@pytest.mark.parametrize("num_ctx", [0, -1, None])
+def test_no_context_is_asked_for(served: Serving, num_ctx: int | None) -> None:
+    response = served.post(CHAT, asked(options={**COLD, "num_ctx": num_ctx}, stream=False))
+    assert "x-dslocal-ignored" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("sent", "seconds"),
+    [
+        (0, 0),
+        ("0", 0),
+        ("0s", 0),
+        (300, 300),
+        (1.5, 1.5),
+        ("5m", 300),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        ("250ms", 0.25),
+        ("+2s", 2),
+        ("90", 90),
+        (-1, math.inf),
+        ("-1", math.inf),
+        ("-1m", math.inf),
+        (1e300, math.inf),
+        ("99999999999h", math.inf),
+        ("5", 5),
+    ],
+)
+def test_durations_are_read_as_ollama_does(sent: Any, seconds: float) -> None:
+    assert seconds_of(sent) == seconds
+
+
+@pytest.mark.parametrize("sent", ["soon", "5 m", "5x", "", "m", True, [], {}, "1m2", "1" * 100])
+def test_what_is_no_duration_is_refused(served: Serving, sent: Any) -> None:
+    response = served.post(CHAT, asked(keep_alive=sent))
+    assert response.status_code == 422, response.text
+    assert "keep_alive" in response.json()["error"]
+
+
+def test_a_model_stays_loaded_as_long_as_is_asked(
+    new_home: Callable[[str], Path],
+) -> None:
+    question = asked(options={**COLD, "num_predict": 1}, stream=False)
+    with serving(new_home("keep-alive"), "--ctx", "1024", "--no-math") as server:
+
+        def running() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = server.http.get("/api/ps").json()["models"]
+            return found
+
+        assert running()[0]["expires_at"] == "9999-12-31T23:59:59Z"
+        server.post(CHAT, {**question, "keep_alive": "1h"})
+        assert running()[0]["expires_at"] < "9999"
+        assert server.post(CHAT, {**question, "keep_alive": 0}).json()["done"]
+        wait_until(lambda: not running())
+        assert server.post(CHAT, {**question, "keep_alive": -1}).json()["done"]  # loads it again
+        assert running()[0]["expires_at"] == "9999-12-31T23:59:59Z"
+        for _ in range(2):
+            reply = server.post(GENERATE, {"model": MODEL, "keep_alive": 0}).json()
+            assert (reply["done"], reply["done_reason"], reply["response"]) == (True, "unload", "")
+            assert not running()
+        assert server.log.count(" loaded nano") == 1  # a model that is not here is not loaded to go

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 from dslocal import prompts
@@ -12,7 +14,7 @@ from .request import LATEST
 
 if TYPE_CHECKING:
     from dslocal.gguf.header import GgufHeader
-    from dslocal.server.models.offered_model import OfferedModel
+    from dslocal.server.models.offered_model import LoadedModel, OfferedModel
 
 Json = dict[str, Any]
 SHOWN_KEYS = (
@@ -39,12 +41,15 @@ def listed_json(model: OfferedModel, name: str) -> Json:
     }
 
 
-def running_json(model: OfferedModel, n_ctx: int) -> Json:
+def running_json(model: LoadedModel) -> Json:
     """Return a loaded model as ``/api/ps`` lists it."""
-    memory = {"size": model.need.total, "size_vram": model.need.gpu}
-    listed = listed_json(model, model.name)
+    entry, left_s = model.entry, model.seconds_left
+    memory = {"size": entry.need.total, "size_vram": entry.need.gpu}
+    listed = listed_json(entry, entry.name)
     del listed["modified_at"]
-    return {**listed, **memory, "expires_at": FOREVER, "context_length": n_ctx}
+    expires_at = FOREVER if left_s == math.inf else timestamp(int(time.time() + left_s))
+    n_ctx = model.served.context.n_ctx
+    return {**listed, **memory, "expires_at": expires_at, "context_length": n_ctx}
 
 
 def shown_json(model: OfferedModel, n_ctx: int) -> Json:

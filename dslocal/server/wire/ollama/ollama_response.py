@@ -33,11 +33,18 @@ def timestamp(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def loaded_json(name: str, created: int, *, is_chat: bool) -> Json:
-    """Return the response to a request that asks for nothing but to have a model loaded."""
+def done_json(name: str, created: int, reason: str, *, is_chat: bool) -> Json:
+    """Return the response to a request without a question.
+
+    Args:
+        name: The model, as the client named it.
+        created: Seconds since 1970.
+        reason: What was done, ``load`` or ``unload``.
+        is_chat: Whether ``/api/chat`` was asked.
+    """
     empty = {"message": {"role": "assistant", "content": ""}} if is_chat else {"response": ""}
     head = {"model": name, "created_at": timestamp(created)}
-    return {**head, **empty, "done": True, "done_reason": "load"}
+    return {**head, **empty, "done": True, "done_reason": reason}
 
 
 @dataclass

@@ -16,7 +16,6 @@ from dslocal.server.wire.client_fields import (
 )
 
 AT_START = "it is decided when the server starts (dslocal serve --ctx and others)"
-STAYS_LOADED = "a model stays loaded until another one needs its memory"
 AS_THE_VENDOR = "the prompt is written as the model's vendor does"
 
 OLLAMA_FIELDS = FieldTable(
@@ -43,7 +42,6 @@ OLLAMA_FIELDS = FieldTable(
                 "options.low_vram",
                 "options.main_gpu",
                 "options.num_batch",
-                "options.num_ctx",
                 "options.num_gpu",
                 "options.num_thread",
                 "options.numa",
@@ -57,7 +55,6 @@ OLLAMA_FIELDS = FieldTable(
                 "options.penalize_newline",
                 "options.repeat_last_n",
             ),
-            *named_fields(FieldAnswer.IGNORED, STAYS_LOADED, "keep_alive"),
             *named_fields(
                 FieldAnswer.IGNORED,
                 "a prompt that is too long is refused, nothing of it is cut",

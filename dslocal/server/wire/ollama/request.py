@@ -9,6 +9,7 @@ from dslocal import output, prompts
 from dslocal.server.exchange.tasks import (
     ChatTask,
     CompletionTask,
+    ContextLimit,
     OfferedTool,
     ReasoningSwitch,
     ReasoningWish,
@@ -95,7 +96,15 @@ def _shared(request: OllamaRequest) -> dict[str, Any]:
         "seed": request.options.seed if request.options else None,
         "top_logprobs": (request.top_logprobs or 0) if request.logprobs else None,
         "constraint": _constraint(request),
+        "keep_s": request.keep_alive,
+        "context_limit": _context_limit(request.options),
     }
+
+
+def _context_limit(options: OllamaOptions | None) -> ContextLimit | None:
+    """Return ``num_ctx``; 0 and less mean unset."""
+    tokens = options.num_ctx if options else None
+    return ContextLimit(tokens, "options.num_ctx") if tokens and tokens > 0 else None
 
 
 def _settings(options: OllamaOptions | None) -> Iterator[SentSetting]:

@@ -20,12 +20,14 @@ from dslocal.server.wire.base_schemas import (
 from dslocal.server.wire.client_fields import FieldTable
 from dslocal.server.wire.logprobs import MAX_LOGPROBS
 
+from .durations import KeepAlive
 from .option_fields import OLLAMA_FIELDS
 
 
 class OllamaOptions(RequestSchema):
     """How tokens are sampled, under Ollama's names."""
 
+    num_ctx: WholeNumber | None = None
     num_predict: WholeNumber | None = None
     seed: RequestSeed = None
     stop: str | list[str] | None = None
@@ -47,6 +49,7 @@ class OllamaRequest(RequestSchema):
     stream: bool | None = None
     format: Literal["json", ""] | dict[str, Any] | None = None
     options: OllamaOptions | None = None
+    keep_alive: KeepAlive | None = None
     think: bool | str | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
