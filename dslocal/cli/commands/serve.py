@@ -52,11 +52,12 @@ def serve(
     _check_options(options, quiet=quiet, log_prompts=log_prompts)
     from dslocal.cli.serving import messages, offered_models
     from dslocal.cli.serving.api_access import access_policy
+    from dslocal.cli.serving.left_out_models import LeftOutModels
     from dslocal.server.discovery import new_token
 
     access = access_policy(options, new_token())
-    files = offered_models.find_models(models.names(), family, engine)
-    names = offered_models.names_of(files, models.names())
+    left_out = LeftOutModels(is_allowed=models.all_models)
+    files = offered_models.find_models(models.names(), family, engine, left_out)
 
     from dslocal.server.app import Server
     from dslocal.server.metrics import Metrics
@@ -67,7 +68,7 @@ def serve(
         answers = offered_models.AnswerDefaults(think, effort, math)
         address = offered_models.ServerAddress(options.host, port, access.own_token)
         offers = offered_models.ModelOffers(options, load, answers, address)
-        served = offers.offer_all(files, names)
+        served = offers.offer_all(files, left_out)
         stack.callback(served.close)
         first = served.load_first()
         server = Server(served, access, Metrics(served), messages.log, log_prompts, not quiet)

@@ -12,6 +12,7 @@ from dslocal.terminal.sanitise import sanitise
 from .serve_options import KEY_VARIABLE
 
 if TYPE_CHECKING:
+    from dslocal.errors import DslocalError
     from dslocal.server.models.model_set import ModelSet
     from dslocal.server.models.offered_model import OpenedModel
 
@@ -47,6 +48,13 @@ def print_page(url: str, no_browser: str | None) -> None:
     if no_browser:
         line += f" ({no_browser}, so no browser was opened)"
     print(f"dslocal: {line}", file=sys.stderr, flush=True)
+
+
+def print_left_out(name: str, error: DslocalError) -> None:
+    """Print on stderr that a model is not served, and why."""
+    hint = f" ({error.hint})" if error.hint else ""
+    line = f"{name} is not served: {error}{hint}"
+    print(f"dslocal: {sanitise(line)}", file=sys.stderr, flush=True)
 
 
 def print_ready(models: ModelSet, first: OpenedModel, url: str) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,7 @@ from dslocal.gguf.header import fingerprint
 from dslocal.plan.load_config import DeviceShare
 from dslocal.plan.overrides import Overrides
 
+from .left_out_models import LeftOutModels
 from .messages import log, near_address
 from .prefix_files import open_prefix_cache
 from .serve_options import ServeOptions
@@ -88,31 +90,36 @@ def all_model_names() -> list[str]:
 
 
 def find_models(
-    names: Sequence[str | None], family: str | None, engine: EngineOptions
-) -> list[ModelFile]:
-    """Return the files of the models that are named; None is the one used last.
+    names: Sequence[str | None],
+    family: str | None,
+    engine: EngineOptions,
+    left_out: LeftOutModels,
+) -> list[tuple[str, ModelFile]]:
+    """Return the files of the models that are named, and what they are called.
 
-    Of an engine that was chosen, None is its only model.
+    Args:
+        names: As they were asked for; None is the one used last, or an engine's only model.
+        family: The family that the user chose.
+        engine: The engine that the user chose.
+        left_out: Takes those that cannot be read.
 
     Raises:
         UsageError: Two names mean one file.
         DslocalError: A model is not here, or cannot be read.
     """
-    files = [session_setup.prepare_chosen_model(engine, name, family) for name in names]
-    paths = [(file.path, file.engine) for file in files]
-    for number, path in enumerate(paths):
-        if path in paths[:number]:
-            raise UsageError(f"{names[number]!r:.80} is named twice", hint="--alias adds a name")
-    return files
-
-
-def names_of(files: Sequence[ModelFile], names: Sequence[str | None]) -> list[str]:
-    """Return what models are called: as they were asked for, else by their own names."""
     shown = user_settings.named_model(None) or resolve.last_used_model() or resolve.DEFAULT
-    return [
-        name or (file.engine.model if file.engine else shown)
-        for file, name in zip(files, names, strict=True)
-    ]
+    found: list[tuple[str, ModelFile]] = []
+    for name in names:
+        file = left_out.attempt(
+            name or shown, partial(session_setup.prepare_chosen_model, engine, name, family)
+        )
+        if file is None:
+            continue
+        if any((file.path, file.engine) == (other.path, other.engine) for _, other in found):
+            raise UsageError(f"{name!r:.80} is named twice", hint="--alias adds a name")
+        found.append((name or (file.engine.model if file.engine else shown), file))
+    left_out.require(found)
+    return found
 
 
 def budget_of(max_ram: int | None) -> DeviceShare:
@@ -152,12 +159,15 @@ class ModelOffers:
         self._budget = budget_of(options.max_ram)
         self._disk_cache = user_settings.disk_cache_bytes(options.disk_cache)
 
-    def offer_all(self, files: Sequence[ModelFile], names: Sequence[str]) -> ModelSet:
+    def offer_all(
+        self, files: Sequence[tuple[str, ModelFile]], left_out: LeftOutModels
+    ) -> ModelSet:
         """Return all models of a server, none of them loaded.
 
         Args:
-            files: Their files, that of the first model first. Aliases are names of that one.
-            names: The names that they were asked for by.
+            files: The names that they were asked for by, and their files. Aliases are names of the
+                first that is offered.
+            left_out: Takes those that fit this machine in no way.
 
         Raises:
             DoesNotFitError: One of them fits this machine in no way.
@@ -165,11 +175,12 @@ class ModelOffers:
         """
         from dslocal.server.models.model_set import ModelSet
 
-        aliases = self._options.alias or []
-        offered = [
-            self.offer(file, name, [] if number else aliases)
-            for number, (file, name) in enumerate(zip(files, names, strict=True))
-        ]
+        offered: list[OfferedModel] = []
+        for name, file in files:
+            aliases = [] if offered else self._options.alias or []
+            offer = left_out.attempt(name, partial(self.offer, file, name, aliases))
+            offered += [offer] if offer else []
+        left_out.require(offered)
         return ModelSet(
             offered,
             self._budget,

@@ -37,7 +37,7 @@ class ServedNames:
     ] = None
     model_option: options.ModelFlag = None
     all_models: Annotated[
-        bool, typer.Option("--all", help="Serve every model that is on this machine.")
+        bool, typer.Option("--all", help="Serve every model that is on this machine and fits.")
     ] = False
 
     def names(self) -> list[str | None]:
