@@ -33,7 +33,7 @@ MAX_JOURNAL = 1 << 20  # bytes
 FILES = (*DOWNLOADS, ".part", JOURNAL, ".journal.new")
 FOLDERS = (".stream",)
 KEPT = (".kld", ".scores")  # of dslocal quality: whole, and made again where they are missing
-PROMPTS = ".kv"  # evaluated prompts of dslocal serve, likewise
+PROMPTS = (".kv", ".calls")  # evaluated prompts and answers of dslocal serve, likewise
 MAX_DEPTH = 6  # of folders in the cache
 MAX_LISTED = 100_000  # entries of a folder
 
@@ -51,7 +51,7 @@ class Leftover:
     def base(self) -> str:
         """The name of the file that it was to become."""
         name = self.path.name
-        if name.endswith((*KEPT, PROMPTS)):
+        if name.endswith((*KEPT, *PROMPTS)):
             return name
         for suffix in (*FILES[::-1], *FOLDERS):  # ".journal.new" before ".journal"
             if name.endswith(suffix):

@@ -5,6 +5,7 @@ only there.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from dslocal.prompts.families.tools import (
 )
 from dslocal.server.exchange.events import call_key
 from dslocal.server.exchange.tasks import SentCall, SentMessage
+from dslocal.server.preparation.answer_log import AnswerLog
 from dslocal.server.preparation.requests import PreparedRequest
 from dslocal.server.preparation.sampled_answers import MAX_AGE_S, MAX_ANSWERS, SampledAnswers
 from dslocal.types import FinishReason
@@ -132,6 +134,16 @@ def test_an_answer_that_was_cut_is_not_kept(model: LlamaModel) -> None:
     made.finish_reason = FinishReason.LENGTH
     kept.keep(0, request(), made)
     assert kept.find(sent(ARGUMENTS)) is None
+
+
+def test_they_outlive_the_server(model: LlamaModel, tmp_path: Path) -> None:
+    clock, log = Clock(), AnswerLog(tmp_path / "answers.calls")
+    SampledAnswers(model, clock, log).keep(0, request(), turn(model))
+    found = SampledAnswers(model, clock, log).find(sent('{"a":[1,"é"],"b":1}'))
+    assert found is not None
+    assert list(found.answer.ids) == prompts.encode(WRITTEN, model)
+    clock.now = MAX_AGE_S + 1
+    assert SampledAnswers(model, clock, log).find(sent(ARGUMENTS)) is None
 
 
 def test_they_are_forgotten(model: LlamaModel) -> None:

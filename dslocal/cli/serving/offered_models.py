@@ -25,7 +25,7 @@ from dslocal.plan.overrides import Overrides
 
 from .left_out_models import LeftOutModels
 from .messages import log, near_address
-from .prefix_files import open_prefix_cache
+from .prefix_files import kept_answers, open_prefix_cache
 from .serve_options import ServeOptions
 from .slot_count import open_slots, with_slots
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dslocal.server.models.model_set import ModelSet
     from dslocal.server.models.offered_model import OfferedModel, OpenedModel
     from dslocal.server.preparation.requests import ServedModel
+    from dslocal.server.preparation.sampled_answers import SampledAnswers
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,10 @@ class ModelOffers:
             open_slots(context, self._options.parallel) as slots,
             open_prefix_cache(slots, self._disk_cache) as prefix_cache,
         ):
-            served = _served_model(file, slots[0], name, thinking, self._answers.math)
+            sampled_answers = kept_answers(slots[0], prefix_cache)
+            served = _served_model(
+                file, slots[0], name, thinking, self._answers.math, sampled_answers
+            )
             note = self._discovery_note(file, context, served)
             with announced(note) if note else nullcontext():
                 yield OpenedModel(served, slots, prefix_cache)
@@ -322,6 +326,7 @@ def _served_model(
     name: str,
     thinking: prompts.Thinking,
     math: bool | None,
+    sampled_answers: SampledAnswers,
 ) -> ServedModel:
     """Return what all requests of a model share.
 
@@ -331,9 +336,9 @@ def _served_model(
         name: The name that it is listed by.
         thinking: How answers begin where a request does not say.
         math: Whether the directive for mathematics is added.
+        sampled_answers: Its answers with calls, as it wrote them.
     """
     from dslocal.server.preparation.requests import ServedModel
-    from dslocal.server.preparation.sampled_answers import SampledAnswers
 
     family = file.family
     settings = user_settings.sampling_settings(family.defaults, {})
@@ -348,6 +353,6 @@ def _served_model(
         thinking=thinking,
         name=name,
         fingerprint=fingerprint(file.path),
-        sampled_answers=SampledAnswers(context.model),
+        sampled_answers=sampled_answers,
         math=math,
     )

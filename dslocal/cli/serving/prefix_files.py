@@ -1,4 +1,4 @@
-"""The evaluated prompts that a server keeps on disk."""
+"""The evaluated prompts that a server keeps on disk, and the answers with calls beside them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,23 @@ from dslocal.home.paths import prefix_dir
 if TYPE_CHECKING:
     from dslocal.engine import EngineContext
     from dslocal.engine.prefix_cache.prefix_cache import PrefixCache
+    from dslocal.server.preparation.sampled_answers import SampledAnswers
+
+ANSWERS = "answers.calls"  # dslocal.catalog.leftovers knows the ending
+
+
+def kept_answers(context: EngineContext, prefix_cache: PrefixCache | None) -> SampledAnswers:
+    """Return a model's answers with calls, those of earlier servers among them.
+
+    Args:
+        context: One of the contexts that generate.
+        prefix_cache: Has the folder where they are kept; None for memory alone.
+    """
+    from dslocal.server.preparation.answer_log import AnswerLog
+    from dslocal.server.preparation.sampled_answers import SampledAnswers
+
+    log = AnswerLog(prefix_cache.folder / ANSWERS) if prefix_cache else None
+    return SampledAnswers(context.model, log=log)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dslocal.engine.kv_state import (
@@ -50,6 +51,11 @@ class PrefixCache:
         self._n_ctx = n_ctx
         self._min_saved_s = min_saved_s
         self._being_written: dict[int, list[int]] = {}  # token ids, by a number
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the model's files, which may not exist yet."""
+        return self._store.folder
 
     def may_help(self, context: LlamaContext, missing: int) -> bool:
         """Return whether ``missing`` tokens of a prompt are enough to look for a file."""

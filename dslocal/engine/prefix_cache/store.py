@@ -92,6 +92,11 @@ class PrefixStore:
         self._lock = threading.Lock()
         self._parts = itertools.count()
 
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the model's files, which may not exist yet."""
+        return self._folder
+
     def find(self, ids: Sequence[int]) -> tuple[StoredPrefix | None, int]:
         """Return the file with which most of ``ids`` need not be evaluated, and how many."""
         wanted = np.asarray(ids, np.int32)

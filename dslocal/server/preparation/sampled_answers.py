@@ -3,7 +3,8 @@
 Clients parse the arguments of calls and write them again, with other spaces and another order of
 keys. Such a prompt would no longer begin as the KV cache does. So the token ids of every answer
 with calls are kept for a while, and stand in the prompt wherever the calls that come back mean the
-same. Ids of special tokens come from here alone, never from what a client sends.
+same. Ids of special tokens come from here alone, never from what a client sends. They outlive the
+server where evaluated prompts do (:mod:`.answer_log`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import time
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dslocal import output, prompts
@@ -25,6 +25,7 @@ from dslocal.prompts.messages import SampledAnswer, SampledText
 from dslocal.server.exchange.events import CALL_KEY_LENGTH, call_key
 from dslocal.server.exchange.tasks import SentMessage
 
+from .answer_log import AnswerLog, LoggedAnswer
 from .requests import PreparedRequest
 
 if TYPE_CHECKING:
@@ -35,35 +36,31 @@ MAX_TOKENS = 2_000_000  # of all answers
 MAX_AGE_S = 12 * 3600.0
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """An answer with calls.
-
-    Attributes:
-        meaning: What it says, by :func:`_meaning`.
-        reasoning: Its reasoning, and ``reasoning_ids`` those that it was written with.
-        ids: The ids of its text and calls.
-        when: When it was made, by the monotonic clock.
-    """
-
-    meaning: str
-    reasoning: str
-    reasoning_ids: array[int] | None
-    ids: array[int]
-    when: float
-
-
 class SampledAnswers:
     """The answers with calls of one model. For several threads."""
 
-    def __init__(self, model: LlamaModel, clock: Callable[[], float] = time.monotonic) -> None:
-        """Keep answers that ``model`` wrote; ``clock`` returns seconds."""
+    def __init__(
+        self,
+        model: LlamaModel,
+        clock: Callable[[], float] = time.time,
+        log: AnswerLog | None = None,
+    ) -> None:
+        """Keep answers that ``model`` wrote.
+
+        Args:
+            model: The model.
+            clock: Returns seconds since 1970.
+            log: Keeps them on disk as well; None for memory alone.
+        """
         self._model = model
         self._clock = clock
+        self._log = log
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()  # by the key of their first call
+        self._kept: OrderedDict[str, LoggedAnswer] = OrderedDict()  # by the key of their first call
         self._by_meaning: dict[str, str] = {}  # the key of the newest
         self._tokens = 0
+        for answer in log.read(model.n_vocab) if log else ():
+            self._add(answer)
 
     def keep(self, choice: int, request: PreparedRequest, turn: output.Turn) -> None:
         """Keep an answer, if it has calls and ended by itself.
@@ -80,19 +77,18 @@ class SampledAnswers:
         if ids is None:
             return
         reasoning, answer = self._split(request, ids)
-        kept = _Kept(
+        kept = LoggedAnswer(
+            call_key(request.key, choice, 0),
             _meaning(turn.text, turn.calls),
             turn.reasoning,
             None if reasoning is None else array("i", reasoning),
             array("i", [*prompts.encode(request.prefilled, self._model), *answer]),
             self._clock(),
         )
-        key = call_key(request.key, choice, 0)
         with self._lock:
-            self._kept[key] = kept
-            self._by_meaning[kept.meaning] = key
-            self._tokens += len(kept.ids)
-            self._forget_old()
+            self._add(kept)
+            if self._log is not None:
+                self._log.add(kept)
 
     def find(self, message: SentMessage) -> SampledAnswer | None:
         """Return the answer that ``message`` brings back, as the model wrote it.
@@ -113,6 +109,14 @@ class SampledAnswers:
         if kept.reasoning_ids is not None and message.reasoning.strip() == kept.reasoning.strip():
             reasoning = self._text(kept.reasoning_ids)
         return SampledAnswer(self._text(kept.ids), reasoning)
+
+    def _add(self, answer: LoggedAnswer) -> None:
+        before = self._kept.pop(answer.key, None)
+        self._tokens -= len(before.ids) if before else 0
+        self._kept[answer.key] = answer
+        self._by_meaning[answer.meaning] = answer.key
+        self._tokens += len(answer.ids)
+        self._forget_old()
 
     def _forget_old(self) -> None:
         while self._kept:
