@@ -1,4 +1,5 @@
-"""Agents, unchanged: Claude Code, Codex, opencode and aider, each with a task of two requests.
+"""Agents, unchanged: Claude Code, Codex, opencode, Continue and aider, each with a task of two
+requests.
 
 An agent reads a file with its own tool and says what is in it, or changes it. The server's answers
 come from a script (``tests/support/server/scripted_serve.py``), because nano cannot do such a task.
@@ -100,7 +101,50 @@ def opencode_config(place: Place) -> None:
     (place.work / "opencode.json").write_text(json.dumps({**config, **more}))
 
 
+def continue_agent(provider: str, base: str, path: str) -> Agent:
+    """Return Continue's command line, which asks in the format of ``provider``.
+
+    Args:
+        provider: Continue's name of the format.
+        base: What follows the server's address in its ``apiBase``.
+        path: The route that it must have used.
+    """
+
+    def prepare(place: Place) -> None:
+        model = {
+            "name": "nano",
+            "provider": provider,
+            "model": "nano",
+            "apiBase": f"{place.base}{base}",
+            "apiKey": "none",
+            "capabilities": ["tool_use"],
+            "roles": ["chat"],
+        }
+        config = {"name": "local", "version": "1.0.0", "schema": "v1", "models": [model]}
+        (place.home / "config.yaml").write_text(json.dumps(config))  # YAML reads JSON
+
+    return Agent(
+        name=f"Continue, {provider}",
+        tool=lambda place: {"tool": "Read", "arguments": {"filepath": place.file}},
+        answer=ANSWER,
+        prepare=prepare,
+        command=lambda programs, place: [
+            str(programs.npm / "cn"),
+            "--config",
+            str(place.home / "config.yaml"),
+            "--auto",
+            "-p",
+            QUESTION,
+        ],
+        environment=lambda place: {"CONTINUE_TELEMETRY_ENABLED": "0"},
+        path=path,
+    )
+
+
 AGENTS = [
+    continue_agent("openai", "/v1", "/v1/chat/completions"),
+    continue_agent("anthropic", "/v1", "/v1/messages"),
+    continue_agent("ollama", "", "/v1/chat/completions"),  # so does Continue's command line
     Agent(
         name="Claude Code",
         tool=lambda place: {"tool": "Read", "arguments": {"file_path": place.file}},
