@@ -1,7 +1,7 @@
 """How fast a plan will be: the bytes that a token reads from each tier, over what that tier gives.
 
 A decoded token reads all dense, attention and shared weights, the experts that it is routed to, and
-the KV cache. Rates are measured once on this machine, by :mod:`dslocal.engine.measuring.calibrate`;
+the KV cache. Rates are measured on this machine, by :mod:`dslocal.engine.measuring.calibrate`;
 for another machine, or a GPU, they are the memory's bandwidth times the share of it that llama.cpp
 reaches, and a layer takes a little time besides, which counts where the memory is fast. Experts
 that are read ahead (:mod:`.expert_streaming`) come while others are multiplied with. How far that
