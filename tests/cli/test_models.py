@@ -312,10 +312,10 @@ def test_the_last_used_model_falls_back_when_it_is_removed(
 
 
 def with_prompts(here: Run, fingerprint: str, *sizes: int) -> list[Path]:
-    """Files of evaluated prompts, as ``dslocal serve`` keeps them for one model."""
+    """Files of evaluated prompts and answers, as ``dslocal serve`` keeps them for one model."""
     folder = prefix_dir() / fingerprint[:MODEL_DIGITS]
     folder.mkdir(parents=True)
-    files = [folder / f"{number}{PROMPTS}" for number in range(len(sizes))]
+    files = [folder / f"{number}{PROMPTS[number % len(PROMPTS)]}" for number in range(len(sizes))]
     for file, size in zip(files, sizes, strict=True):
         file.write_bytes(b"x" * size)
     return files
