@@ -98,6 +98,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, run: Run, nano: Path) -> Pa
     for name, text in FILES.items():
         (place / name).write_text(text, encoding="utf-8")
     shutil.copytree(bundled("nano"), place / "DeepSeek-R1")
+    shutil.copytree(bundled("nano"), place / "dslocal" / "nano")  # where a clone has it
     stand_in = place / "stand-in.gguf"
     os.link(nano, stand_in)
     for name in STAND_INS:
