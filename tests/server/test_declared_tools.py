@@ -45,7 +45,7 @@ def prompt_of(task: ChatTask, family: prompts.Family) -> str:
     return prompts.render(family.render(messages, prompts.Thinking.BYPASSED, offered_tools(task)))
 
 
-DIALOGUE = [
+DIALOGUE: list[dict[str, Any]] = [
     {"role": "system", "content": "s"},
     {"role": "latest_reminder", "content": "2026-02-21"},
     {"role": "developer", "content": "d", "tools": [tool("search")]},
