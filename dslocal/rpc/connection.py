@@ -108,11 +108,17 @@ def device_handle(endpoint: str, number: int) -> int:
     return handle
 
 
-@functools.cache
+_registries: dict[str, int] = {}  # of workers that have answered, by endpoint
+
+
 def _registry(endpoint: str) -> int | None:
-    add = library.function("ggml_backend_rpc_add_server", ctypes.c_void_p, ctypes.c_char_p)
-    registry: int | None = add(endpoint.encode())
-    return registry
+    """Return llama.cpp's handle of a worker; None while it is away, which is asked again."""
+    if endpoint not in _registries:
+        add = library.function("ggml_backend_rpc_add_server", ctypes.c_void_p, ctypes.c_char_p)
+        if (registry := add(endpoint.encode())) is None:
+            return None
+        _registries[endpoint] = registry
+    return _registries[endpoint]
 
 
 def guard_connections() -> None:
