@@ -133,6 +133,6 @@ def test_the_identity_is_that_of_the_installed_package() -> None:
 
 def test_a_worker_that_was_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([None, 7])
-    monkeypatch.setattr(connection.library, "function", lambda *_: lambda _: next(answers))
+    monkeypatch.setattr(library, "function", lambda *_: lambda _: next(answers))
     monkeypatch.setattr(connection, "_registries", {})
     assert [connection._registry("10.0.0.9:50052") for _ in range(3)] == [None, 7, 7]
