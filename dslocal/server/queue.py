@@ -127,8 +127,8 @@ class RequestQueue:
 
     def _assign_first(self, request: PreparedRequest) -> SlotAssignment:
         """Take the idle slot whose cache fits the prompt best."""
+        from dslocal.engine.slots.slot import Slot
         from dslocal.engine.slots.slot_choice import choose_slot
-        from dslocal.engine.slots.slots import Slot
 
         assignment = SlotAssignment(self._idle[0], None)
         slots = [context for context in self._idle if isinstance(context, Slot)]

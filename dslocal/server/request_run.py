@@ -193,7 +193,7 @@ class RequestRun:
 
     def _start(self, assignment: SlotAssignment, channel: EventChannel) -> None:
         """Generate answers in a slot, which is released in the end."""
-        from dslocal.engine.slots.slots import Slot
+        from dslocal.engine.slots.slot import Slot
 
         context = assignment.context
 
@@ -247,7 +247,7 @@ class RequestRun:
         What it held is kept on disk where that is worth it.
         """
         from dslocal.engine import LlamaContext
-        from dslocal.engine.slots.slots import Slot
+        from dslocal.engine.slots.slot import Slot
         from dslocal.prefix import common_prefix_length
 
         context, other = assignment
@@ -285,7 +285,7 @@ class RequestRun:
     def _answer(self, context: EngineContext, choice: int, channel: EventChannel) -> None:
         """Generate one answer."""
         from dslocal.engine.sampling.prompt_logprobs import prompt_logprobs
-        from dslocal.engine.slots.slots import Slot
+        from dslocal.engine.slots.slot import Slot
 
         request, number = self._request_of(choice)
         if isinstance(context, Slot):

@@ -23,7 +23,7 @@ from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.kv_state import state_identity, write_state
 from dslocal.engine.prefix_cache.prefix_cache import PrefixCache
 from dslocal.engine.prefix_cache.store import PrefixStore
-from dslocal.engine.slots.slots import SlotPool
+from dslocal.engine.slots.slot_pool import SlotPool
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 

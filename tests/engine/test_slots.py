@@ -15,8 +15,9 @@ from support.engine.speculation import generate, prompt_ids
 from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.sizing import no_alloc
 from dslocal.engine.slots import step_times
+from dslocal.engine.slots.slot import Slot
 from dslocal.engine.slots.slot_choice import choose_slot
-from dslocal.engine.slots.slots import Slot, SlotPool
+from dslocal.engine.slots.slot_pool import SlotPool
 from dslocal.errors import EngineError
 from dslocal.gguf.header import read_header
 from dslocal.plan.load_config import LoadConfig

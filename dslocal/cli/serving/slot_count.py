@@ -89,7 +89,7 @@ def open_slots(
     if context.load_config.n_seq == 1:
         yield [context]
         return
-    from dslocal.engine.slots.slots import SlotPool
+    from dslocal.engine.slots.slot_pool import SlotPool
 
     with SlotPool(context) as pool:
         yield pool.slots

@@ -82,7 +82,7 @@ class SessionRun:
                 is_running = Signal.FINISHED not in await channel.receive()
 
     def _start(self, channel: EventChannel) -> None:
-        from dslocal.engine.slots.slots import Slot
+        from dslocal.engine.slots.slot import Slot
 
         context = self._turn.record.session.context
 
