@@ -22,7 +22,7 @@ def resume_session(session: Session, saved: StoredConversation) -> Message | Non
         The last question, if it has no answer.
     """
     from dslocal.engine import LlamaContext
-    from dslocal.engine.kv_state import restore_state
+    from dslocal.engine.kv_cache.kv_state import restore_state
 
     unanswered = resume_history(session, saved)
     if isinstance(session.context, LlamaContext):
@@ -59,7 +59,7 @@ def save_session_cache(session: Session, saved: StoredConversation) -> int:
         The bytes that were written; 0 for none. A cache that is not kept is evaluated again.
     """
     from dslocal.engine import LlamaContext
-    from dslocal.engine.kv_state import remove_state, save_state, state_bytes
+    from dslocal.engine.kv_cache.kv_state import remove_state, save_state, state_bytes
 
     context = session.context
     if not saved.history or not isinstance(context, LlamaContext) or not context.handle:

@@ -160,7 +160,7 @@ class StoredConversation:
         Raises:
             DslocalError: If another process holds it, or it cannot be deleted.
         """
-        from dslocal.engine.kv_state import remove_state
+        from dslocal.engine.kv_cache.kv_state import remove_state
 
         if not self.lock():
             raise DslocalError(

@@ -17,17 +17,18 @@ from dslocal.errors import EngineError, OutOfMemoryError
 from dslocal.gguf import libraries
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.probe import usable_cores
-from dslocal.plan.memory.checkpoints import checkpoints_per_sequence, needs_checkpoints
 from dslocal.prefix import common_prefix_length
 
 from . import llama_log
+from .decode import decode
 from .graph import EvalCallback
 from .interface import AnswerGrammar, GenerationRequest, GrammarSource
 from .interrupt import AbortFlag
+from .kv_cache.sequence_memory import SequenceMemory, max_checkpoints
 from .llama_params import context_params
+from .logit_views import LogitViews
 from .model import LlamaModel
 from .sampling.sampler import make_sampler
-from .sequence_memory import SequenceMemory
 from .slots.step_times import StepTimes
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 # node of the graph, is four times as quick.
 CPU_BATCH_TOKENS = 128
 SMALL_MODEL_BYTES = 64 << 20  # bytes of weights up to which one thread is best
-DECODE_ABORTED = 2  # what llama_decode returns, see llama.h
 # Tokens at the end of a prompt that the next prompt may have others in place of: those that open
 # the answer and its reasoning.
 PROMPT_END_TOKENS = 4
@@ -126,12 +126,9 @@ class LlamaContext:
                 self.streamer.close()
             raise
         self.memory = SequenceMemory(
-            self._handle, max_checkpoints=max_checkpoints(model, load_config)
+            self._handle, max_checkpoints=max_checkpoints(model.header, load_config.n_seq)
         )
-        # by address, and of rows by their number: llama.cpp uses a few places, and making a view
-        # takes longer than finding the likeliest token in it
-        self._views: dict[int, NDArray[np.float32]] = {}
-        self._row_views: dict[tuple[int, int], NDArray[np.float32]] = {}
+        self._logit_views = LogitViews(self._handle, model.n_vocab)
 
     def _open_streamer(self) -> ExpertStreamer | None:
         """Return what reads the model's experts ahead; None where that is not wanted.
@@ -343,17 +340,7 @@ class LlamaContext:
         Raises:
             EngineError: if llama.cpp has no logits at ``index``.
         """
-        pointer = self._low.llama_get_logits_ith(self._handle, index)
-        if not pointer:
-            raise EngineError("llama.cpp has no logits there")
-        address = ctypes.addressof(pointer.contents)
-        view = self._views.get(address)
-        if view is None:
-            view = np.ctypeslib.as_array(
-                (ctypes.c_float * self.model.n_vocab).from_address(address)
-            )
-            self._views[address] = view
-        return view
+        return self._logit_views.one(index)
 
     def logit_rows(self, count: int) -> NDArray[np.float32]:
         """Return all logits that the last evaluation kept: float32 ``[count, n_vocab]``.
@@ -368,49 +355,7 @@ class LlamaContext:
         Raises:
             EngineError: if llama.cpp has no logits.
         """
-        pointer = self._low.llama_get_logits(self._handle)
-        if not pointer:
-            raise EngineError("llama.cpp has no logits there")
-        address = ctypes.addressof(pointer.contents)
-        view = self._row_views.get((address, count))
-        if view is None:
-            view = np.ctypeslib.as_array(pointer, (count, self.model.n_vocab))
-            self._row_views[address, count] = view
-        return view
-
-
-def decode(handle: Any, batch: Any, abort: AbortFlag, callback: EvalCallback | None = None) -> None:
-    """Call ``llama_decode`` for one batch.
-
-    Args:
-        handle: llama.cpp's context.
-        batch: A ``llama_batch``.
-        abort: The flag that the context polls.
-        callback: What sees the nodes of the context's graphs, if anything does.
-
-    Raises:
-        KeyboardInterrupt: if aborted; part of the batch may be in the cache.
-        EngineError: if llama.cpp fails; part of the batch may be in the cache.
-        DslocalError: as the callback raised it; part of the batch may be in the cache.
-    """
-    llama_log.clear()
-    abort.busy = True
-    status = libraries.require().llama_decode(handle, batch)
-    abort.busy = False
-    if callback is not None:
-        callback.raise_failure()
-    if status == DECODE_ABORTED or abort.is_set():
-        raise KeyboardInterrupt
-    if status:
-        reason = llama_log.first_complaint("no reason given")
-        raise EngineError(f"llama.cpp failed to evaluate ({status}): {reason}")
-
-
-def max_checkpoints(model: LlamaModel, load_config: LoadConfig) -> int:
-    """Return how many checkpoints a sequence of ``model`` keeps; 0 if its cache can be cut."""
-    if not needs_checkpoints(model.header):
-        return 0
-    return checkpoints_per_sequence(load_config.n_seq)
+        return self._logit_views.rows(count)
 
 
 def _threads_for(model: LlamaModel) -> int:

@@ -27,7 +27,7 @@ from .wire.errors import ApiError, to_api_error
 
 if TYPE_CHECKING:
     from dslocal.engine import EngineContext
-    from dslocal.engine.kv_state import CheckedState
+    from dslocal.engine.kv_cache.kv_state import CheckedState
 
 OnEnd = Callable[[output.Turn, bool], None]
 

@@ -16,7 +16,7 @@ from support.engine.speculation import Scripted, generate
 from support.gguf.tiny_v4 import N_VOCAB, write_tiny_v4
 
 from dslocal.engine import LlamaContext, LlamaModel
-from dslocal.engine.kv_state import restore_state, save_state, state_bytes
+from dslocal.engine.kv_cache.kv_state import restore_state, save_state, state_bytes
 from dslocal.engine.slots.slot_pool import SlotPool
 from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.speculation import Speculation

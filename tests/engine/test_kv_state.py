@@ -14,7 +14,7 @@ from support.engine.kv_notes import change_note, put_note
 
 import dslocal.convert as converter
 from dslocal.engine import LlamaContext, LlamaModel
-from dslocal.engine.kv_state import (
+from dslocal.engine.kv_cache.kv_state import (
     END,
     MAGIC,
     read_note,

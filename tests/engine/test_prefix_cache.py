@@ -20,7 +20,7 @@ from support.gguf.tiny_v4 import N_VOCAB, write_tiny_v4
 
 from dslocal.catalog.leftovers import find_leftovers, is_in_use
 from dslocal.engine import LlamaContext, LlamaModel
-from dslocal.engine.kv_state import state_identity, write_state
+from dslocal.engine.kv_cache.kv_state import state_identity, write_state
 from dslocal.engine.prefix_cache.prefix_cache import PrefixCache
 from dslocal.engine.prefix_cache.store import PrefixStore
 from dslocal.engine.slots.slot_pool import SlotPool

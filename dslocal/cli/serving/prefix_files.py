@@ -39,7 +39,7 @@ def open_prefix_cache(slots: Sequence[EngineContext], budget: int) -> Iterator[P
         budget: Bytes that the files of all models may take; with 0 nothing is kept.
     """
     from dslocal.engine import LlamaContext
-    from dslocal.engine.kv_state import state_identity
+    from dslocal.engine.kv_cache.kv_state import state_identity
     from dslocal.engine.prefix_cache.prefix_cache import PrefixCache
     from dslocal.engine.prefix_cache.store import PrefixStore
 

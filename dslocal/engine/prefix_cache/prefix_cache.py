@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal.engine.kv_state import (
+from dslocal.engine.kv_cache.kv_state import (
     CheckedState,
     UnsealedState,
     load_state,

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dslocal.engine.kv_state import (
+from dslocal.engine.kv_cache.kv_state import (
     CheckedState,
     Identity,
     UnsealedState,

@@ -21,9 +21,9 @@ import numpy as np
 from greenlet import greenlet
 from numpy.typing import NDArray
 
-from dslocal.engine.context import LlamaContext, max_checkpoints
+from dslocal.engine.context import LlamaContext
 from dslocal.engine.interrupt import AbortFlag
-from dslocal.engine.sequence_memory import SequenceMemory
+from dslocal.engine.kv_cache.sequence_memory import SequenceMemory, max_checkpoints
 from dslocal.errors import EngineError
 from dslocal.gguf import libraries
 
@@ -112,7 +112,9 @@ class Slot(LlamaContext):
         self._low = libraries.require()
         self._handle = host.handle
         self.memory = SequenceMemory(
-            self._handle, seq_id, max_checkpoints=max_checkpoints(self.model, self.load_config)
+            self._handle,
+            seq_id,
+            max_checkpoints=max_checkpoints(self.model.header, self.load_config.n_seq),
         )
         self._logits = np.zeros(0, np.float32)
         self._copied_logits = np.zeros(0, np.float32)  # for what runs in a thread of its own

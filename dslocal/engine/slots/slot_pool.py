@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 from greenlet import getcurrent, greenlet
 
-from dslocal.engine.context import LlamaContext, decode
+from dslocal.engine.context import LlamaContext
+from dslocal.engine.decode import decode
 from dslocal.errors import EngineError
 
 from .batch import BatchPart, TokenBatch

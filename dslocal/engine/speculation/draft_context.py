@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dslocal.engine import llama_log
-from dslocal.engine.context import LlamaContext, decode
+from dslocal.engine.context import LlamaContext
+from dslocal.engine.decode import decode
 from dslocal.engine.llama_params import draft_context_params
+from dslocal.engine.logit_views import LogitViews
 from dslocal.engine.model import LlamaModel
 from dslocal.errors import EngineError
 from dslocal.gguf import libraries
@@ -97,8 +99,7 @@ class DraftContext:
             reason = llama_log.first_complaint("out of memory")
             raise EngineError(f"{model.path.name}: no context for its {what}: {reason}")
         self._memory = self._low.llama_get_memory(self.handle)
-        self._n_vocab = model.n_vocab
-        self._views: dict[int, Rows] = {}  # of logits, by address; llama.cpp uses a few
+        self._logit_views = LogitViews(self.handle, model.n_vocab)
         self._sampler = self._make_sampler() if target.load_config.n_gpu_layers else None
         self._fill_struct(int(params.n_batch))
 
@@ -169,12 +170,7 @@ class DraftContext:
         """Return the likeliest token by the logits of ``row`` of the last batch."""
         if self._sampler:
             return int(self._low.llama_get_sampled_token_ith(self.handle, row))
-        pointer = self._low.llama_get_logits_ith(self.handle, row)
-        address = ctypes.addressof(pointer.contents)
-        view = self._views.get(address)
-        if view is None:  # making one takes longer than finding the likeliest token in it
-            view = self._views[address] = floats_at(pointer, self._n_vocab)
-        return int(view.argmax())
+        return int(self._logit_views.one(row).argmax())
 
     def shorten(self, length: int) -> None:
         """Remove what is behind position ``length``, or all where the cache cannot be cut there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from dslocal.engine.kv_state import END, MAGIC, read_note
+from dslocal.engine.kv_cache.kv_state import END, MAGIC, read_note
 
 
 def put_note(path: Path, note: bytes) -> None:

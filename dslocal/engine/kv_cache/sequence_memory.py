@@ -14,7 +14,12 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from dslocal.gguf import libraries
-from dslocal.plan.memory.checkpoints import CHECKPOINT_SPACING
+from dslocal.gguf.header import GgufHeader
+from dslocal.plan.memory.checkpoints import (
+    CHECKPOINT_SPACING,
+    checkpoints_per_sequence,
+    needs_checkpoints,
+)
 
 PARTIAL_ONLY = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY of llama.h
 N_PROTECTED = 4  # of the newest checkpoints, which are never given up for older ones
@@ -139,3 +144,8 @@ class SequenceMemory:
         candidates = len(self.checkpoints) - min(N_PROTECTED, self.max_checkpoints - 1)
         gaps = [after - before for before, after in pairwise(lengths)]
         return min(range(candidates), key=lambda index: gaps[index] + gaps[index + 1])
+
+
+def max_checkpoints(header: GgufHeader, n_seq: int) -> int:
+    """Return how many checkpoints each of ``n_seq`` sequences keeps; 0 if a cache can be cut."""
+    return checkpoints_per_sequence(n_seq) if needs_checkpoints(header) else 0

@@ -34,7 +34,7 @@ from dslocal.plan.memory.checkpoints import MIN_CHECKPOINTS
 from .sequence_memory import StateCheckpoint
 
 if TYPE_CHECKING:
-    from .context import LlamaContext
+    from dslocal.engine.context import LlamaContext
 
 FORMAT = 2
 MAX_NOTE = 1 << 20  # bytes
