@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from dslocal import chat, output, prompts
 from dslocal.output.reasoning import Reasoning, Reclassified, Text
@@ -22,6 +22,25 @@ from .turns import Beginning
 
 State = Literal["loading", "waiting", "reading", "reasoning", "answering", "done"]
 FRAME_S = 0.03  # in which what comes is collected, so that a page is not sent every token alone
+
+
+class _Position(NamedTuple):
+    """How far a page has followed an answer.
+
+    Attributes:
+        epoch: How often something other than an addition had happened.
+        reasoning: How many pieces of reasoning had come.
+        text: How many pieces of text had come.
+        prompt: Tokens of the prompt that were evaluated, and their number.
+    """
+
+    epoch: int
+    reasoning: int
+    text: int
+    prompt: tuple[int, int]
+
+
+_NOTHING_SEEN = _Position(-1, 0, 0, (0, 0))
 
 
 @dataclass
@@ -86,7 +105,11 @@ class LiveAnswer:
 
     def read_prompt(self, done: int, total: int) -> None:
         """Note how far the prompt is evaluated."""
-        self.change("reading", prompt=(done, total))
+        if self.state != "reading":
+            self.change("reading", prompt=(done, total))
+            return
+        self.prompt = (done, total)
+        self._wake()
 
     def trim(self, turns: int) -> None:
         """Note that so many turns no longer fit the context."""
@@ -116,7 +139,7 @@ class LiveAnswer:
             "reasoning_s": round(self.reasoning_s, 1),
             "text": "".join(self._text),
             "calls": self._calls,
-            "prompt": {"done": self.prompt[0], "total": self.prompt[1]},
+            "prompt": self._prompt_json(),
             "trimmed_turns": self.trimmed_turns,
             "notes": list(self.notes),
             "error": self.error.body["error"] if self.error else None,
@@ -125,32 +148,44 @@ class LiveAnswer:
     async def events(self) -> AsyncGenerator[dict[str, Any]]:
         """Yield a snapshot, then what is added, until the answer has ended; its end is not yielded.
 
-        Another snapshot comes where something other than an addition happened.
+        How far a prompt is evaluated comes alone, since the prompt itself may be long. Another
+        snapshot comes where something else happened.
         """
         waker = asyncio.Event()
         self._wakers.add(waker)
         try:
-            epoch = -1
-            seen = (0, 0)
+            seen = _NOTHING_SEEN
             while True:
                 waker.clear()
                 if self.is_done:
                     return
-                if epoch != self._epoch:
-                    epoch = self._epoch
-                    yield self.snapshot()
-                elif seen != (len(self._reasoning), len(self._text)):
-                    reasoning = "".join(self._reasoning[seen[0] :])
-                    yield {
-                        "type": "delta",
-                        "reasoning": reasoning,
-                        "text": "".join(self._text[seen[1] :]),
-                    }
-                seen = (len(self._reasoning), len(self._text))
+                event = self._news(seen)
+                seen = self._position()  # now: more may come while the event is sent
+                if event is not None:
+                    yield event
                 await waker.wait()
                 await asyncio.sleep(FRAME_S)
         finally:
             self._wakers.discard(waker)
+
+    def _prompt_json(self) -> dict[str, int]:
+        return {"done": self.prompt[0], "total": self.prompt[1]}
+
+    def _position(self) -> _Position:
+        return _Position(self._epoch, len(self._reasoning), len(self._text), self.prompt)
+
+    def _news(self, seen: _Position) -> dict[str, Any] | None:
+        """Return what has happened since ``seen``; None where nothing has."""
+        now = self._position()
+        if now.epoch != seen.epoch:
+            return self.snapshot()
+        if (now.reasoning, now.text) != (seen.reasoning, seen.text):
+            reasoning = "".join(self._reasoning[seen.reasoning :])
+            text = "".join(self._text[seen.text :])
+            return {"type": "delta", "reasoning": reasoning, "text": text}
+        if now.prompt != seen.prompt:
+            return {"type": "progress", "prompt": self._prompt_json()}
+        return None
 
     def _add(self, part: object) -> None:
         match part:

@@ -39,7 +39,7 @@ def test_deltas_add_up_to_the_answer(page: PageClient) -> None:
         if event["type"] == "delta":
             reasoning += event["reasoning"]
             text += event["text"]
-        else:
+        elif event["type"] != "progress":
             reasoning, text = event["reasoning"], event["text"]
             states.append(event["state"])
     history = page.stored(id).history

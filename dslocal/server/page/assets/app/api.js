@@ -62,7 +62,11 @@ export class ServerError extends Error {
  * @property {Figures | null} [figures]
  */
 
-/** @typedef {Snapshot | {type: "delta", reasoning: string, text: string}} AnswerEvent */
+/**
+ * @typedef {{type: "delta", reasoning: string, text: string}} Delta What has been added.
+ * @typedef {{type: "progress", prompt: {done: number, total: number}}} Progress
+ * @typedef {Snapshot | Delta | Progress} AnswerEvent
+ */
 
 /**
  * @typedef {Object} Summary What the list shows of a conversation.

@@ -203,13 +203,16 @@ export class OpenConversation {
 
   /** @param {import("../api.js").AnswerEvent} event */
   take(event) {
-    if (event.type === "delta") {
-      if (!this.answer) return;
-      this.answer.reasoning += event.reasoning;
-      this.answer.text += event.text;
-    } else {
+    if (event.type === "snapshot" || event.type === "end") {
       this.answer = event;
       this.reasoningSince = performance.now() - event.reasoning_s * 1000;
+    } else if (!this.answer) {
+      return;
+    } else if (event.type === "progress") {
+      this.answer.prompt = event.prompt;
+    } else {
+      this.answer.reasoning += event.reasoning;
+      this.answer.text += event.text;
     }
     this.drawing ||= requestAnimationFrame(() => {
       this.drawing = 0;
