@@ -92,12 +92,15 @@ class StoredConversation:
         """Lock the file for this process, and read again what was written since.
 
         Returns:
-            False where another process holds the file, or it cannot be opened.
+            False where another process holds the file.
+
+        Raises:
+            DslocalError: If it cannot be opened or read, or is damaged.
         """
         try:
             file = os.open(self.file, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        except OSError:
-            return False
+        except OSError as e:
+            raise DslocalError(f"{self.file}: cannot be opened: {e.strerror}") from e
         if not _try_lock(file):
             os.close(file)
             return False
@@ -105,7 +108,7 @@ class StoredConversation:
             fresh = load_conversation(self.file)
         except DslocalError:
             os.close(file)
-            return False
+            raise
         self.history = fresh.history
         self.partial = fresh.partial
         self._known = fresh._known
@@ -158,7 +161,7 @@ class StoredConversation:
         """Delete it, its KV cache, and what was typed in it from the input history.
 
         Raises:
-            DslocalError: If another process holds it, or it cannot be deleted.
+            DslocalError: If another process holds it, or it cannot be read or deleted.
         """
         from dslocal.engine.kv_cache.kv_state import remove_state
 

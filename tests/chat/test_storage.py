@@ -252,7 +252,18 @@ def test_what_is_not_a_conversation_is_named(content: bytes) -> None:
     saved.file.write_bytes(content)
     with pytest.raises(DslocalError, match=saved.id):
         load_conversation(saved.file)
-    assert not saved.lock()
+    with pytest.raises(DslocalError, match=f"{saved.id}.* is not a conversation"):
+        saved.lock()
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_file_that_cannot_be_opened_is_not_called_held(is_folder: bool) -> None:
+    saved = written()
+    saved.file.unlink()
+    if is_folder:
+        saved.file.mkdir()
+    with pytest.raises(DslocalError, match=f"{saved.id}.* cannot be opened"):
+        saved.lock()
 
 
 def test_an_absurd_size_is_refused() -> None:

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from support.chat.chat_loop import Loop
 
-from dslocal.chat import list_conversations, load_conversation, new_conversation
+from dslocal.chat import (
+    StoredConversation,
+    list_conversations,
+    load_conversation,
+    new_conversation,
+)
+from dslocal.errors import DslocalError
 from dslocal.prompts import Message, Thinking
 from dslocal.terminal import clipboard
 from dslocal.terminal.chat.answer_presenter import shortened
@@ -354,6 +360,22 @@ def test_a_conversation_that_is_open_elsewhere_is_copied(loop: Loop) -> None:
     loop.said("/edit")
     assert loop.draft == "a [2J"
     other.close()
+
+
+def test_a_conversation_that_cannot_be_written_is_copied(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lock(self: StoredConversation) -> bool:
+        raise DslocalError(f"{self.file}: cannot be opened: Permission denied")
+
+    other = new_conversation("nano")
+    other.save([Message("user", "a"), Message("assistant", "b")])
+    other.close()
+    monkeypatch.setattr(StoredConversation, "lock", lock)
+    shown = " ".join(loop.said(f"/resume {other.id}").split())
+    assert "cannot be opened: Permission denied: this chat continues with a copy" in shown
+    assert "another terminal" not in shown
+    assert load_conversation(loop.conversation.file).history == other.history
 
 
 def test_files_go_with_an_edited_question(loop: Loop) -> None:

@@ -204,7 +204,12 @@ class Answers:
 
 
 def _opened(stored: chat.StoredConversation, *, in_copy: bool) -> chat.StoredConversation:
-    """Return a conversation that this process holds. Raises ApiError 409 where another does."""
+    """Return a conversation that this process holds.
+
+    Raises:
+        ApiError: 409 where another process holds it.
+        DslocalError: Its file cannot be opened or read, or is damaged.
+    """
     if not stored.file.exists() or stored.lock():
         return stored
     if not in_copy:

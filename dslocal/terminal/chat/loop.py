@@ -354,10 +354,14 @@ class ChatLoop:
         self.close_conversation()
         self.record.unanswered = resume_session(self.session, stored)
         self.editing = None
-        if stored.lock():
-            self.record.conversation = stored
-            return
-        self.notify(f"{stored.id} is open in another terminal: this chat continues with a copy")
+        reason = f"{stored.id} is open in another terminal"
+        try:
+            if stored.lock():
+                self.record.conversation = stored
+                return
+        except DslocalError as e:
+            reason = str(e)
+        self.notify(f"{reason}: this chat continues with a copy")
         self.record.conversation = stored.copy()
         self.record.save()
 

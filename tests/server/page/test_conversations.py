@@ -201,6 +201,18 @@ def test_no_such_conversation(page: PageClient, id: str, path: str) -> None:
     assert page.served.http.get(f"/dslocal/conversations/{id}{path}").status_code == 404
 
 
+def test_a_damaged_file_is_not_called_open_in_a_terminal(page: PageClient) -> None:
+    id, _ = page.ask(PERU, settings=GREEDY)
+    with page.on_disk():
+        file = chat.load_by_id(id).file
+    file.write_bytes(b"{}\n")
+    for in_copy in (False, True):
+        refused = page.send(id, text=JAPAN, in_copy=in_copy)
+        assert refused.status_code == 500
+        assert "is not a conversation" in refused.json()["error"]["message"]
+    file.unlink()
+
+
 def test_open_in_a_terminal(page: PageClient) -> None:
     id, _ = page.ask(PERU, settings=GREEDY)
     with page.on_disk():
