@@ -24,7 +24,12 @@ from dslocal.server.exchange.events import call_key
 from dslocal.server.exchange.tasks import SentCall, SentMessage
 from dslocal.server.preparation.answer_log import AnswerLog
 from dslocal.server.preparation.requests import PreparedRequest
-from dslocal.server.preparation.sampled_answers import MAX_AGE_S, MAX_ANSWERS, SampledAnswers
+from dslocal.server.preparation.sampled_answers import (
+    MAX_AGE_S,
+    MAX_ANSWERS,
+    MAX_TOKENS,
+    SampledAnswers,
+)
 from dslocal.types import FinishReason
 
 FAMILY = prompts.FAMILIES["nano"]
@@ -161,3 +166,19 @@ def test_they_are_forgotten(model: LlamaModel) -> None:
     for _ in range(MAX_ANSWERS):
         kept.keep(0, request(), made)
     assert kept.find(sent(ARGUMENTS, call_key(first.key, 0, 0))) is None
+
+
+def test_reasoning_counts_among_the_tokens_that_are_kept(model: LlamaModel) -> None:
+    kept, oldest, made = SampledAnswers(model), request(), turn(model)
+    kept.keep(0, oldest, made)
+    id = call_key(oldest.key, 0, 0)
+    end_of_reasoning = model.special_id("</think>")
+    assert end_of_reasoning is not None
+    made.ids = [0] * (MAX_TOKENS // 3) + [end_of_reasoning, *made.ids]
+    made.calls = [prompts.ToolCall("g", "{}")]
+    opened = replace(request(), prompt=[prompts.Special("<think>")])
+    found = []
+    for number in range(3):
+        kept.keep(number, opened, made)
+        found.append(kept.find(sent(ARGUMENTS, id)) is not None)
+    assert found == [True, True, False]

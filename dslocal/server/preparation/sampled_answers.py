@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dslocal.engine import LlamaModel
 
 MAX_ANSWERS = 1000
-MAX_TOKENS = 2_000_000  # of all answers
+MAX_TOKENS = 2_000_000  # of all answers, their reasoning included
 MAX_AGE_S = 12 * 3600.0
 
 
@@ -112,10 +112,10 @@ class SampledAnswers:
 
     def _add(self, answer: LoggedAnswer) -> None:
         before = self._kept.pop(answer.key, None)
-        self._tokens -= len(before.ids) if before else 0
+        self._tokens -= _length(before) if before else 0
         self._kept[answer.key] = answer
         self._by_meaning[answer.meaning] = answer.key
-        self._tokens += len(answer.ids)
+        self._tokens += _length(answer)
         self._forget_old()
 
     def _forget_old(self) -> None:
@@ -125,7 +125,7 @@ class SampledAnswers:
             if not is_old and len(self._kept) <= MAX_ANSWERS and self._tokens <= MAX_TOKENS:
                 return
             del self._kept[key]
-            self._tokens -= len(oldest.ids)
+            self._tokens -= _length(oldest)
             if self._by_meaning.get(oldest.meaning) == key:
                 del self._by_meaning[oldest.meaning]
 
@@ -165,6 +165,11 @@ class SampledAnswers:
         mark = DSML.token.encode()
         pieces = b"".join(mark if id == dsml else self._model.piece(id) for id in ids)
         return SampledText(tuple(ids), pieces.decode("utf-8", "replace"))
+
+
+def _length(answer: LoggedAnswer) -> int:
+    """Return how many tokens are kept of an answer."""
+    return len(answer.ids) + len(answer.reasoning_ids or ())
 
 
 def _meaning(text: str, calls: Sequence[Any]) -> str:
