@@ -104,9 +104,9 @@ class Server:
 
     def __post_init__(self) -> None:
         self._ignored = IgnoredFieldLog(self.log)
-        answers = Answers(self.models, self.preparing, self._on_end, self.log)
+        self._answers = Answers(self.models, self.preparing, self._on_end, self.log)
         prompt_log = self.log if self.log_prompts else None
-        self._page = PageRoutes(self.models, answers, self.access, prompt_log)
+        self._page = PageRoutes(self.models, self._answers, self.access, prompt_log)
 
     def build_app(self) -> App:
         """Return the ASGI application: the routes behind the middleware."""
@@ -133,6 +133,10 @@ class Server:
         return PathNormaliser(
             RequestLog(app, self.log if self.logs_requests else None, self.metrics)
         )
+
+    async def wait_for_page_answers(self) -> None:
+        """Return once all answers of the chat page have ended and are on disk."""
+        await self._answers.wait_until_idle()
 
     async def front_page(self, request: Request) -> Response:
         """Return the chat page to a browser, and to programs what this is."""

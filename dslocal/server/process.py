@@ -1,7 +1,8 @@
 """The server's process: its socket, its signals, its end.
 
-The first SIGINT or SIGTERM ends it gracefully: no more requests are taken, streams may finish
-within a time, and are then sent an error and cut. The second signal cuts them at once.
+The first SIGINT or SIGTERM ends it gracefully: no more requests are taken, streams and answers of
+the chat page may finish within a time. Then streams are sent an error and cut, and the page's
+answers are kept as far as they came. The second signal does that at once.
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ from dslocal.errors import DslocalError
 
 from .app import Server
 from .middleware import Log
-from .models.model_set import ModelSet
 
 HEAD_TIMEOUT_S = 5.0  # in which the head of a request must arrive
 KEEP_ALIVE_S = 75  # that a connection is kept for its next request
-LAST_WORDS_S = 2.0  # for sending the error to streams that are cut
+LAST_WORDS_S = 2.0  # for sending the error to streams that are cut, and for writing to disk
 START_POLL_S = 0.005
 # After so long a computing thread lets another run. Python's 5 ms would delay every token, which
 # passes through several threads.
@@ -156,17 +156,17 @@ def run_server(
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     http = SignalFreeServer(config)
-    asyncio.run(_serve(http, server.models, listener, grace_s, on_ready, server.log))
+    asyncio.run(_serve(http, server, listener, grace_s, on_ready))
 
 
 async def _serve(
     http: uvicorn.Server,
-    models: ModelSet,
+    server: Server,
     listener: socket.socket,
     grace_s: float,
     on_ready: Callable[[], None],
-    log: Log,
 ) -> None:
+    models, log = server.models, server.log
     stop_requested = asyncio.Event()
 
     def on_signal() -> None:
@@ -189,8 +189,11 @@ async def _serve(
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     models.stop()
     http.should_exit = True
-    finished, _ = await asyncio.wait({serving}, timeout=grace_s)
-    if not finished:
+    # The chat page's answers go on without a request.
+    page_answers = asyncio.create_task(server.wait_for_page_answers())
+    _, late = await asyncio.wait({serving, page_answers}, timeout=grace_s)
+    if late:
         models.cancel_running()
     await serving
+    await asyncio.wait({page_answers}, timeout=LAST_WORDS_S)
     stopping.cancel()

@@ -124,6 +124,12 @@ class Answers:
         self.require_idle(conversation_id)
         self._work.pop(conversation_id, None)
 
+    async def wait_until_idle(self) -> None:
+        """Return once the answers that are on their way have ended and are on disk."""
+        tasks = [work.task for work in self._work.values() if work.task is not None]
+        if tasks:
+            await asyncio.wait(tasks)
+
     async def in_thread(self, function: Callable[[], T]) -> T:
         """Return what ``function`` returns in a thread for files; a cancellation waits for it."""
         return await in_thread(self._threads, function)

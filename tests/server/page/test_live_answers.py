@@ -120,6 +120,17 @@ def test_a_server_that_is_stopped_keeps_what_came(served: Serving) -> None:
     assert message.cut in ("interrupted", "length")
 
 
+def test_a_server_that_is_stopped_lets_answers_end_within_the_grace(served: Serving) -> None:
+    """Proves it where no page follows: then no request is open that the server would wait for."""
+    with serving(served.home, "--parallel", "2", "--ctx", "4096", "--grace", "60") as server:
+        page = PageClient(server)
+        id = page.begin(QUESTION, settings={**ENDLESS, "max_tokens": 1500})
+        wait_until(lambda: has_begun(page, id))
+        assert server.stop() == 0
+    message = page.stored(id).history[1]
+    assert message.cut != "interrupted"  # but ended by its limit, or for repeating itself
+
+
 def test_a_conversation_is_free_when_its_answer_has_ended(page: PageClient) -> None:
     id, _ = page.ask(QUESTION, settings={"temperature": 0})
     stored = page.stored(id)
