@@ -101,6 +101,7 @@ class SentMessage:
         reasoning: The reasoning of an answer.
         calls: The tool calls of an answer.
         call_id: The call whose result a tool's message is.
+        tool_name: The tool whose result it is, for clients that name no call.
         tools: The tools that it declares, which are also among those of the conversation.
         prefix: Whether the last message is the beginning of the answer.
     """
@@ -110,6 +111,7 @@ class SentMessage:
     reasoning: str = ""
     calls: tuple[SentCall, ...] = ()
     call_id: str = ""
+    tool_name: str = ""
     tools: tuple[prompts.Tool, ...] = ()
     prefix: bool = False
 

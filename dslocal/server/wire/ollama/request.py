@@ -135,7 +135,7 @@ def _reasoning(request: OllamaRequest) -> ReasoningWish:
 
 
 def _messages(sent: list[OllamaMessage]) -> Iterator[SentMessage]:
-    """Yield the messages. Without ids, the results of tools belong to the calls in their order."""
+    """Yield the messages. The results of tools name their call, or their tool, or neither."""
     for message in sent:
         calls = [
             SentCall(call.id, call.function.name, call.function.arguments)
@@ -147,4 +147,5 @@ def _messages(sent: list[OllamaMessage]) -> Iterator[SentMessage]:
             reasoning=message.thinking or "",
             calls=tuple(calls),
             call_id=message.tool_call_id or "",
+            tool_name=message.tool_name or "",
         )
