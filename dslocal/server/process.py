@@ -138,7 +138,7 @@ def run_server(
     Args:
         server: The application.
         listener: A socket of :func:`bind_socket`.
-        grace_s: Seconds for streams to finish after the first signal.
+        grace_s: Seconds for answers to finish after the first signal.
         on_ready: Called when requests are taken.
     """
     config = uvicorn.Config(

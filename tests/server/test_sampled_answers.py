@@ -169,7 +169,8 @@ def test_they_are_forgotten(model: LlamaModel) -> None:
 
 
 def test_reasoning_counts_among_the_tokens_that_are_kept(model: LlamaModel) -> None:
-    kept, oldest, made = SampledAnswers(model), request(), turn(model)
+    kept, made = SampledAnswers(model), turn(model)
+    oldest = request()
     kept.keep(0, oldest, made)
     id = call_key(oldest.key, 0, 0)
     end_of_reasoning = model.special_id("</think>")

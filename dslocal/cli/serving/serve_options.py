@@ -156,7 +156,7 @@ class ServeOptions:
     grace: Annotated[
         float,
         typer.Option(
-            "--grace", metavar="SECONDS", help="For streams to finish when the server is stopped."
+            "--grace", metavar="SECONDS", help="For answers to finish when the server is stopped."
         ),
     ] = 10.0
 
