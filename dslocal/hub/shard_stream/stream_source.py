@@ -1,28 +1,20 @@
-"""A checkpoint that is never here as a whole.
+"""A source whose shards come one after the other, and are deleted when they are done with.
 
-Shards come when they are needed, verified, and are deleted when they are done with. At most two of
-them are on the disk: the one in use and the next, which is fetched meanwhile. Small pieces of a
-shard that is not here (its header, a scale) are read by range. What they were is noted beside the
-output, and compared once the verified shard is here, in this run or a later one. The class has the
-methods of ``dslocal.convert``'s Source, which this package does not know.
+It has the methods of ``dslocal.convert``'s Source, which this package does not know.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from dslocal.errors import CheckpointError, ConversionError
-from dslocal.types import FileRange
-
-from . import http
-from .fetch import (
+from dslocal.errors import CheckpointError
+from dslocal.hub.fetch import (
     DAMAGED,
     DownloadCallback,
     FileCallback,
@@ -31,76 +23,23 @@ from .fetch import (
     fetch_file,
     ignore_progress,
 )
-from .manifest import RemoteFile
+from dslocal.hub.manifest import RemoteFile
+from dslocal.hub.repository import Repository
+from dslocal.hub.resume_state import ResumeState
+from dslocal.types import FileRange
+
 from .parallel import map_in_threads
-from .repository import Repository
-from .resume_state import LOCK, ResumeState, has_resume_state, remove_links, resume_or_start
+from .range_requests import RangeRequests, checkpoint_file
 from .used_ranges import UsedRanges
 
-SUFFIX = ".stream"
 MAX_SHARDS = 2  # on the disk
 MAX_REQUESTS = 8  # at a time
-MAX_RESPONSES = 4  # to a request for a piece that has no hash
 SAMPLE_COUNT, SAMPLE_BYTES = 16, 64 << 10  # of two long pieces that are compared
-HEAD_BYTES = 128 << 10  # most headers of shards are shorter
 POLL_S = 0.2  # how soon Ctrl-C is noticed
 JOIN_S = 2  # how long the fetching thread is waited for at the end
 
 _PIECES = "pieces.jsonl"
 _SHARDS = "*.safetensors*"
-
-
-@contextmanager
-def stream_checkpoint(
-    remote: Repository,
-    out: Path,
-    *,
-    on_progress: DownloadCallback | None = None,
-    notify: Notify,
-) -> Iterator[StreamSource]:
-    """Yield the checkpoint at ``remote`` as a source for a conversion into ``out``.
-
-    Its files are in a folder beside ``out``, which is deleted when all went well. A run that
-    continues an interrupted one stays with that one's commit.
-
-    Args:
-        remote: Where the checkpoint is published.
-        out: The file that the conversion writes.
-        on_progress: Receives how far the download has come.
-        notify: Receives what the user should know.
-
-    Raises:
-        DownloadError: It cannot be fetched.
-        NotFoundError: It is not there.
-        ConversionError: Another process streams into this folder, or it is a link.
-    """
-    from filelock import FileLock, Timeout
-
-    folder = out.with_name(out.name + SUFFIX)
-    if folder.is_symlink():
-        raise ConversionError(
-            f"{folder}: is a link, and its target is not for writing in", hint=f"rm {folder}"
-        )
-    folder.mkdir(exist_ok=True)
-    try:
-        remove_links(folder)
-        with FileLock(folder / LOCK, timeout=0):
-            is_new = not has_resume_state(folder)
-            source = None
-            try:
-                state = resume_or_start(remote, folder, notify)
-                source = StreamSource(remote, state, folder, on_progress=on_progress, notify=notify)
-                with source:
-                    yield source
-            except BaseException as e:
-                has_started = source is not None and source.has_started
-                # the converter keeps nothing of a damaged checkpoint either
-                if isinstance(e, CheckpointError) or (is_new and not has_started):
-                    shutil.rmtree(folder, ignore_errors=True)
-                raise
-            shutil.rmtree(folder)
-    except Timeout:
-        raise ConversionError(f"{folder}: another process is writing there") from None
 
 
 class StreamSource:
@@ -142,6 +81,7 @@ class StreamSource:
         self._errors: dict[str, BaseException] = {}
         self._fetcher: threading.Thread | None = None
         self._stop = threading.Event()
+        self._requests = RangeRequests(remote, self._manifest, self._pieces, self._stop)
 
     @property
     def has_started(self) -> bool:
@@ -188,7 +128,7 @@ class StreamSource:
 
     def size(self, file: str) -> int:
         """Return a file's length in bytes. Raises CheckpointError where there is none."""
-        return self._remote_file(file).size
+        return checkpoint_file(self._manifest, file).size
 
     def open(self, file: str) -> BinaryIO:
         """Open a verified file, once it has come.
@@ -202,7 +142,7 @@ class StreamSource:
         if file not in (self._order or ()):
             path = self._folder / file
             if not path.exists():
-                self._fetch(self._remote_file(file))
+                self._fetch(checkpoint_file(self._manifest, file))
             return path.open("rb")
         with self._changed:
             self._held.add(file)
@@ -230,14 +170,14 @@ class StreamSource:
             )
         data = self._heads.get(file, b"")[start : start + nbytes]
         if len(data) != nbytes:
-            data = self._request_agreed(piece)
+            data = self._requests.agreed(piece)
         self._pieces.record(piece, data)
         return data
 
     def expect(self, files: Iterable[str]) -> None:
         """Read the first bytes of ``files`` ahead: their headers will be read, one by one."""
         absent = [file for file in files if not (self._folder / file).exists()]
-        heads = map_in_threads(self._request_head, absent, MAX_REQUESTS, self._stop)
+        heads = map_in_threads(self._requests.head, absent, MAX_REQUESTS, self._stop)
         self._heads = dict(zip(absent, heads, strict=True))
 
     def begin(self, shards: Sequence[str], pieces: Iterable[tuple[str, int, int]]) -> Sequence[str]:
@@ -260,10 +200,10 @@ class StreamSource:
         self._order = (*shards, *sorted(unseen))
         self._take_up(self._order)
         self._pieces.sync()
-        files = [self._remote_file(name) for name in self._order]
+        files = [checkpoint_file(self._manifest, name) for name in self._order]
         self._tick = ProgressSum(files, self._on_progress)
         for name in self._verified:
-            self._tick(self._remote_file(name), self.size(name))
+            self._tick(checkpoint_file(self._manifest, name), self.size(name))
         self._fetcher = threading.Thread(target=self._fetch_in_order, daemon=True)
         self._fetcher.start()
         return self._order
@@ -309,12 +249,6 @@ class StreamSource:
             self._fetcher.join(JOIN_S)
         self._pieces.close()
 
-    def _remote_file(self, name: str) -> RemoteFile:
-        found = self._manifest.files.get(name)
-        if found is None:
-            raise CheckpointError(f"is missing from {self._manifest.origin}", file=name)
-        return found
-
     def _is_past(self, file: str) -> bool:
         """Return whether ``file`` has been done with, so that nothing new of it can be compared."""
         if self._order is None:
@@ -331,45 +265,8 @@ class StreamSource:
             elif path.name.endswith(DAMAGED) or not path.name.startswith(tuple(order)):
                 path.unlink()
 
-    def _request_head(self, file: str) -> bytes:
-        return self._request_agreed(FileRange(file, 0, min(HEAD_BYTES, self.size(file))))
-
     def _read_ahead(self, piece: FileRange) -> None:
         self._pieces.record(piece, self.read(*piece))
-
-    def _request_agreed(self, piece: FileRange) -> bytes:
-        """Return a piece as two responses agree on, or one with what is known of it.
-
-        It has no published hash to check.
-        """
-        responses: list[bytes] = []
-        while len(responses) < MAX_RESPONSES:
-            data = self._request(piece)
-            if data in responses or self._pieces.matches(piece, data):
-                return data
-            responses.append(data)
-        where = f"the {piece.nbytes:,} bytes at {piece.start:,}"
-        raise CheckpointError(f"{where} differ each time that they are fetched", file=piece.file)
-
-    def _request(self, piece: FileRange) -> bytes:
-        file = self._remote_file(piece.file)
-        stop = piece.start + piece.nbytes
-        if stop > file.size:
-            raise CheckpointError(
-                f"has {file.size:,} bytes, too few for what its header says", file=piece.file
-            )
-        data = bytearray()
-
-        def request() -> None:
-            start = piece.start + len(data)
-            for arrived in self._remote.read_range(self._manifest, file, start, stop):
-                data.extend(arrived)
-            if len(data) < piece.nbytes:
-                raise http.truncated_error()
-
-        what = f"{self._manifest.origin}: {piece.file}"
-        http.with_retries(request, what, gained=lambda: len(data), stop=self._stop)
-        return bytes(data)
 
     def _fetch_in_order(self) -> None:
         """Fetch the shards one after the other, as room allows: a thread's work."""
@@ -383,7 +280,7 @@ class StreamSource:
                     return
                 self._held.add(name)
             try:
-                self._fetch(self._remote_file(name))
+                self._fetch(checkpoint_file(self._manifest, name))
             except BaseException as e:
                 with self._changed:
                     self._errors[name] = e
