@@ -17,24 +17,14 @@ from support.hub.hub_clients import hub_for_dslocal
 from support.hub.local_hub import LocalHub
 
 from dslocal.gguf.header import read_header
-from dslocal.plan.machine import probe
-from dslocal.plan.machine.machine import Machine
 
-GIB = 1 << 30
-HERE = Machine("linux", "some CPU", 4, 16 * GIB, 12 * GIB)
 BIG = "qwen3-8b-words-Q8_0.gguf"
 HASH = "ab" * 32
 MOST = 12_000_000  # bytes
 
 
 @pytest.fixture
-def hub(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
-    monkeypatch.setattr(probe, "probe_machine", lambda: HERE)
-    state = run.home / "state"
-    state.mkdir(exist_ok=True)
-    (state / "rates.json").write_text(
-        json.dumps({f"{HERE.cpu} × {HERE.cores}": {"ram": 2e10, "ssd": 3e9}})
-    )
+def hub(tmp_path: Path) -> Iterator[LocalHub]:
     with hub_for_dslocal(tmp_path / "hf") as running:
         yield running
 

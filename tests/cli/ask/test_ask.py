@@ -1,4 +1,4 @@
-"""Proves of ``dslocal ask`` what takes more than a line of test_contract.py: JSON, files, seeds,
+"""Proves of ``dslocal ask`` what takes more than a line of test_cases.py: JSON, files, seeds,
 interrupts, readers that leave.
 """
 
