@@ -1,6 +1,6 @@
 """Prove that every command that takes a model names what it was given instead of one.
 
-The kinds are in tests/gguf/test_other_files.py and tests/hostile/test_odd_checkpoints.py; here each
+The kinds are in tests/gguf/test_other_files.py and tests/hostile/checkpoint/; here each
 command meets one of each sort, in one line, with the right exit code.
 """
 
