@@ -26,16 +26,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
-import json
 import random
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -48,6 +43,7 @@ from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 # On a GPU numpy must come after llama_cpp (dslocal/gguf/libraries.py).
 from make_nano import questions
 from make_nano.ballast import add_ballast
+from support.engine.llama_server import TOP_P, Ask, Said, server
 from support.engine.speculation import prompt_ids
 
 import dslocal.convert as converter
@@ -60,7 +56,6 @@ from dslocal.gguf.cpu_repack import repacked_types
 from dslocal.plan.load_config import LoadConfig
 
 SEED = 20251122
-TOP_P = 0.95
 ON_CPU = LoadConfig(2048, n_outputs=4, mtp=True, repack=bool(repacked_types()))
 ON_GPU = replace(ON_CPU, repack=False, n_gpu_layers=1000)
 MIN_GAIN = {"Q8_0": 2.0, "Q4_K_M": 1.1}
@@ -68,18 +63,6 @@ BOTH: tuple[DraftMode, ...] = ("off", "auto")
 SERVER_DRAFTS = (1, 2, 3)
 MIN_SHARE = 0.98  # of the best gain of llama-server
 MOST_LOST = 0.05  # of a run on bare nano
-Ask = Callable[[Sequence[int], float, int], "Said"]
-
-
-@dataclass(frozen=True)
-class Said:
-    """One answer: its text, and what it took."""
-
-    text: str
-    tokens: int
-    seconds: float
-    drafted: int = 0
-    accepted: int = 0
 
 
 @dataclass
@@ -127,90 +110,6 @@ def ours(
         return Said(text, len(ids), seconds, generation.drafted, generation.accepted)
 
     return ask, speculation
-
-
-@contextlib.contextmanager
-def server(
-    binary: Path, file: Path, max_tokens: int, *options: str, cpu_time: bool = False
-) -> Iterator[Ask]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        str(binary),
-        "-m",
-        str(file),
-        "--port",
-        str(port),
-        "-c",
-        str(ON_CPU.n_ctx),
-        "-np",
-        "1",
-        *options,
-    ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            _wait(port, process)
-            yield (
-                _counted(port, process.pid, max_tokens)
-                if cpu_time
-                else functools.partial(_post, port, max_tokens)
-            )
-        finally:
-            process.terminate()
-
-
-def _counted(port: int, pid: int, max_tokens: int) -> Ask:
-    """Ask a server, and count the CPU time that its process takes."""
-    import psutil
-
-    usage = psutil.Process(pid)
-
-    def ask(prompt: Sequence[int], temperature: float, seed: int) -> Said:
-        began = usage.cpu_times()
-        said = _post(port, max_tokens, prompt, temperature, seed)
-        ended = usage.cpu_times()
-        return replace(said, seconds=ended.user - began.user + ended.system - began.system)
-
-    return ask
-
-
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            raise SystemExit(f"llama-server ended with {process.returncode}")
-        with (
-            contextlib.suppress(OSError),
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer,
-        ):
-            if answer.status == 200:
-                return
-        time.sleep(0.2)
-    raise SystemExit("llama-server did not start")
-
-
-def _post(port: int, max_tokens: int, prompt: Sequence[int], temperature: float, seed: int) -> Said:
-    sampling = {
-        "temperature": temperature,
-        "top_p": TOP_P,
-        "top_k": 0,
-        "min_p": 0,
-        "seed": seed,
-        "samplers": ["temperature", "top_p"],
-    }
-    body = {"prompt": list(prompt), "n_predict": max_tokens, "cache_prompt": False, **sampling}
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/completion",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=600) as answer:
-        found = json.load(answer)
-    timings = found["timings"]
-    drafted, accepted = timings.get("draft_n", 0), timings.get("draft_n_accepted", 0)
-    return Said(
-        found["content"], timings["predicted_n"], timings["predicted_ms"] / 1000, drafted, accepted
-    )
 
 
 def play(
@@ -311,7 +210,14 @@ def measure_ballast(
                 drafting = ["--spec-type", "draft-mtp", "--spec-draft-n-max", str(most)]
                 names[f"llama-server, draft-mtp {most}"] = place + drafting
             for name, options in names.items():
-                running = server(args.server, file, args.tokens, *options, cpu_time=args.cpu_time)
+                running = server(
+                    args.server,
+                    file,
+                    args.tokens,
+                    *options,
+                    n_ctx=ON_CPU.n_ctx,
+                    cpu_time=args.cpu_time,
+                )
                 ways.append(Way(name, stack.enter_context(running)))
         for temperature in args.temperature or (0.0, 0.6):
             asked_ways = [

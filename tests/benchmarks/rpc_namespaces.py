@@ -24,17 +24,14 @@ import argparse
 import contextlib
 import json
 import os
-import queue
 import re
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +40,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from make_nano.ballast import add_ballast
 from support.machines.cgroup_limit import confined, kills
+from support.machines.namespaces import network
+from support.machines.network_delay import Address, delayed
 
 from dslocal.home.paths import bundled
 
@@ -102,7 +101,11 @@ class Cluster:
 
     @property
     def rpc(self) -> str:
-        return ",".join(f"{worker.address}:{PORT}" for worker in self.workers)
+        return ",".join(f"{host}:{port}" for host, port in self.endpoints)
+
+    @property
+    def endpoints(self) -> list[Address]:
+        return [(worker.address, PORT) for worker in self.workers]
 
     def ask(self, rpc: str, *options: str) -> list[str]:
         """Return the command that asks the model over ``rpc``."""
@@ -113,107 +116,6 @@ class Cluster:
         """Return the plan and forecast over ``rpc``."""
         options = ["--json", "--ctx", CONTEXT, "--rpc", rpc, *self.options]
         return asked(self.client.command("fit", str(self.file), *options))
-
-
-def ip(*args: str) -> None:
-    subprocess.run(["ip", *args], check=True)
-
-
-@contextlib.contextmanager
-def network(count: int) -> Iterator[list[str]]:
-    """Yield the names of a client's namespace and ``count`` workers', joined by veth pairs."""
-    names = [f"dslocal{os.getpid()}n{number}" for number in range(count + 1)]
-    try:
-        for name in names:
-            ip("netns", "add", name)
-            ip("-n", name, "link", "set", "lo", "up")
-        for number, name in enumerate(names[1:], 1):
-            here, there = (f"c{number}", f"w{number}")
-            ip("-n", names[0], "link", "add", here, "type", "veth", "peer", there, "netns", name)
-            for namespace, link, host in ((names[0], here, 1), (name, there, 2)):
-                ip("-n", namespace, "addr", "add", f"10.77.{number}.{host}/24", "dev", link)
-                ip("-n", namespace, "link", "set", link, "up")
-        yield names
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
-
-
-def netem(names: list[str], milliseconds: float) -> bool:
-    """Delay each direction by half of a round trip; False where the kernel has no netem."""
-    for number, name in enumerate(names[1:], 1):
-        for namespace, link in ((names[0], f"c{number}"), (name, f"w{number}")):
-            command = ["ip", "netns", "exec", namespace, "tc", "qdisc", "replace", "dev", link]
-            command += ["root", "netem", "delay", f"{milliseconds / 2}ms"]
-            if subprocess.run(command, check=False, capture_output=True).returncode:
-                return False
-    return True
-
-
-def relay_connection(ours: socket.socket, theirs: socket.socket, delay: float) -> None:
-    """Pass bytes on, in order, each piece ``delay`` seconds after it came."""
-    pieces: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
-
-    def send() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                due, data = pieces.get()
-                left = due - time.monotonic()
-                if left > 0:
-                    time.sleep(left)
-                if not data:
-                    theirs.shutdown(socket.SHUT_WR)
-                    return
-                theirs.sendall(data)
-
-    threading.Thread(target=send, daemon=True).start()
-    with contextlib.suppress(OSError):
-        while data := ours.recv(1 << 20):
-            pieces.put((time.monotonic() + delay, data))
-    pieces.put((time.monotonic() + delay, b""))
-
-
-def run_relay(listen: int, address: str, port: int, delay: float) -> None:
-    """Relay a port of 127.0.0.1 until killed."""
-    with socket.create_server(("127.0.0.1", listen)) as server:
-        while True:
-            client = server.accept()[0]
-            try:
-                worker = socket.create_connection((address, port))
-            except OSError:
-                client.close()
-                continue
-            for one in (client, worker):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for pair in ((client, worker), (worker, client)):
-                threading.Thread(target=relay_connection, args=(*pair, delay), daemon=True).start()
-
-
-@contextlib.contextmanager
-def delayed(
-    names: list[str], workers: list[Machine], milliseconds: float
-) -> Iterator[tuple[str, str]]:
-    """Yield the endpoints to use, and how they are delayed."""
-    direct = [f"{worker.address}:{PORT}" for worker in workers]
-    if not milliseconds:
-        yield ",".join(direct), "none"
-        return
-    if netem(names, milliseconds):
-        yield ",".join(direct), "netem"
-        return
-    relays = []
-    for number, worker in enumerate(workers):
-        for more in (0, 1):
-            command = ["ip", "netns", "exec", names[0], sys.executable, __file__, "--relay"]
-            command += [f"{51000 + 10 * number + more}", worker.address, f"{PORT + more}"]
-            relays.append(subprocess.Popen([*command, f"{milliseconds / 2000}"]))
-    time.sleep(1.5)
-    try:
-        yield ",".join(f"127.0.0.1:{51000 + 10 * n}" for n in range(len(workers))), "relay"
-    finally:
-        for relay in relays:
-            relay.kill()
-            relay.wait()
 
 
 def model_file(folder: Path) -> Path:
@@ -322,7 +224,8 @@ def measure_speed(cluster: Cluster, tokens: int) -> None:
     )
     for milliseconds in LATENCIES_MS:
         alone = asked([BINARY, "ask", "-m", file, *GREEDY, *answer_of])
-        with delayed(cluster.names, cluster.workers, milliseconds) as (rpc, how):
+        with delayed(cluster.names, cluster.endpoints, milliseconds) as (endpoints, how):
+            rpc = ",".join(f"{host}:{port}" for host, port in endpoints)
             shares = cluster.plan(rpc)["machines"]
             answer = asked(cluster.ask(rpc, *answer_of))
         trips = [share["round_trip_s"] for share in shares if share["round_trip_s"]]
@@ -408,7 +311,4 @@ def stop_workers(workers: list[Machine]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--relay"]:
-        run_relay(int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), float(sys.argv[5]))
-    else:
-        main()
+    main()
