@@ -116,8 +116,8 @@ def nonsense_error(address: EngineAddress, what: str) -> RemoteEngineError:
 
 
 def event_error(address: EngineAddress, event: Any) -> DslocalError | None:
-    """Return the error that an event of a stream reports; None where it reports none."""
-    if not isinstance(event, dict) or "error" not in event:
+    """Return the error that an event of a stream reports; None where it reports none, or null."""
+    if not isinstance(event, dict) or event.get("error") is None:
         return None
     reason = _message(event["error"]) or "it does not say why"
     shown = _redacted(_plain(reason), address.key)
@@ -130,7 +130,7 @@ def _reason(body: bytes, key: str) -> str:
         content = json.loads(body)
     except (ValueError, RecursionError):
         return ""  # a page of HTML, such as a proxy's, says nothing that the status does not
-    reason = _message(content.get("error", content)) if isinstance(content, dict) else ""
+    reason = _message(content.get("error") or content) if isinstance(content, dict) else ""
     return _redacted(_plain(reason), key)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.engines.fake_engine import FakeEngine, Raw, Status, Tokens
+from support.engines.fake_engine import FakeEngine, Raw, Status, Tokens, events_of
 from support.waiting import wait_until
 
 from dslocal.chat.session import Session
@@ -24,6 +24,7 @@ from dslocal.engine.remote import (
     find_engine,
     retry,
 )
+from dslocal.engine.remote.event_stream import DONE
 from dslocal.errors import DslocalError, NotFoundError, RemoteEngineError, UsageError
 from dslocal.prompts import FAMILIES
 
@@ -190,6 +191,19 @@ def test_an_error_in_the_stream(vllm: FakeEngine, open_context: OpenContext) -> 
     vllm.replies = [Raw([b"data: " + error + b"\n\n"])]
     with pytest.raises(RemoteEngineError, match="the engine failed: EngineDeadError"):
         ask(open_context(vllm))
+
+
+def test_an_error_that_is_null_is_none(
+    engine: FakeEngine, model: LlamaModel, open_context: OpenContext
+) -> None:
+    """Proves it: some programs write all fields of an event, also those that say nothing."""
+    reply = Tokens([model.special_id("</think>") or 0, *model.encode("Lima"), 1])
+    events = [
+        event if DONE in event else event.replace(b"data: {", b'data: {"error": null, ')
+        for event in events_of(engine.kind, reply, {})
+    ]
+    engine.replies = [Raw(events)]
+    assert ask(open_context(engine)).history[-1].content == "Lima"
 
 
 def test_a_proxy_that_holds_back_is_noticed(
