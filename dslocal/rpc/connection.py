@@ -11,7 +11,6 @@ import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -24,10 +23,10 @@ from .card import WorkerCard
 from .endpoint import Endpoint
 from .identity import own_identity
 from .inquiry import ServerAnswer, ask, read_card
-from .sockets import is_lost, keep_alive, tcp_connections
+from .sockets import ConnectionKey, is_lost, keep_alive, tcp_connections
 
 REACH_S = 1.0  # within which a machine that is there takes a connection
-LOST_HINT = "all of a conversation but this answer is kept; the same command says what fits now"
+LOST_HINT = "a chat is kept, with what came of this answer; the same command says what fits now"
 
 
 @dataclass
@@ -36,12 +35,18 @@ class _Known:
 
     Attributes:
         answers: what each said when it was first asked; later ones are for llama.cpp alone.
-        sockets: llama.cpp's connections, by file descriptor.
+        connections: llama.cpp's, by what tells a connection from others of this process.
+        lock: is held while one of these is changed or read; never while a worker is waited for.
     """
 
     answers: dict[Endpoint, ServerAnswer] = field(default_factory=dict)
-    sockets: dict[int, Endpoint] = field(default_factory=dict)
+    connections: dict[ConnectionKey, Endpoint] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def all_answers(self) -> dict[Endpoint, ServerAnswer]:
+        """Return a copy of the answers."""
+        with self.lock:
+            return dict(self.answers)
 
 
 _known = _Known()
@@ -81,7 +86,7 @@ def unchecked(endpoints: Sequence[str]) -> list[str]:
     """Return a line for each server that does not say which llama.cpp it is."""
     silent = {
         str(endpoint)
-        for endpoint, answer in _known.answers.items()
+        for endpoint, answer in _known.all_answers().items()
         if answer.card is None and str(endpoint) in endpoints
     }
     return [
@@ -123,28 +128,34 @@ def _registry(endpoint: str) -> int | None:
 
 def guard_connections() -> None:
     """Have lost machines noticed within seconds, on all connections that llama.cpp has now."""
-    if not _known.answers:
+    known = _known.all_answers()
+    if not known:
         return
-    by_address = {
-        (endpoint.address(), endpoint.port): endpoint for endpoint in tuple(_known.answers)
-    }
+    by_address = {(endpoint.address(), endpoint.port): endpoint for endpoint in known}
+    found: dict[ConnectionKey, Endpoint] = {}
     with tcp_connections() as connections, _known.lock:
         for connection in connections:
-            with suppress(OSError):
-                endpoint = by_address.get(connection.socket.getpeername()[:2])
-                if endpoint is not None:
-                    keep_alive(connection.socket)
-                    _known.sockets[connection.descriptor] = endpoint
+            endpoint = by_address.get(connection.peer) if connection.peer else None
+            if endpoint is not None:
+                keep_alive(connection.socket)
+            elif connection.peer is None:  # it has none any more
+                endpoint = _known.connections.get(connection.key)
+            if endpoint is not None:
+                found[connection.key] = endpoint
+        _known.connections = found
 
 
 def lost_worker() -> Endpoint | None:
     """Return the worker whose connection broke; None where all are there."""
+    with _known.lock:
+        guarded = dict(_known.connections)
     with tcp_connections() as connections:
         for connection in connections:
-            endpoint = _known.sockets.get(connection.descriptor)
+            endpoint = guarded.get(connection.key)
             if endpoint is not None and is_lost(connection.socket):
                 return endpoint
-    return next((endpoint for endpoint in _known.answers if not _is_reachable(endpoint)), None)
+    known = _known.all_answers()
+    return next((endpoint for endpoint in known if not _is_reachable(endpoint)), None)
 
 
 def _is_reachable(endpoint: Endpoint) -> bool:
@@ -158,11 +169,12 @@ def _is_reachable(endpoint: Endpoint) -> bool:
 
 def _devices_of(endpoint: Endpoint) -> list[RemoteDevice]:
     """Return the devices of one worker. Raises WorkerError."""
-    known = _known.answers.get(endpoint)
+    known = _known.all_answers().get(endpoint)
     if known is None:
         known = ask(endpoint)
         _compare(endpoint, known.card)
-        _known.answers[endpoint] = known
+        with _known.lock:
+            _known.answers[endpoint] = known
         card = known.card
     else:
         # llama.cpp may be connected by now, and a server answers one connection at a time

@@ -20,18 +20,35 @@ UNANSWERED_MS = 15_000  # that sent data may stay unacknowledged (Linux)
 FOLDER = "/dev/fd"
 
 
-class TcpConnection(NamedTuple):
-    """A connection of this process: its file descriptor, and a socket that is a duplicate of it."""
+class ConnectionKey(NamedTuple):
+    """What tells a connection from others: a descriptor alone is soon another connection's."""
 
     descriptor: int
+    address: str
+    port: int
+
+
+class TcpConnection(NamedTuple):
+    """A connection of this process.
+
+    Attributes:
+        key: its file descriptor and this end's address.
+        peer: the other end's address and port; None where the connection is lost.
+        socket: a duplicate of it.
+    """
+
+    key: ConnectionKey
+    peer: tuple[str, int] | None
     socket: socket.socket
 
 
 @contextmanager
 def tcp_connections() -> Iterator[list[TcpConnection]]:
     """Yield all connections of this process over IPv4; the duplicates are closed afterwards."""
+    duplicates = [(fd, duplicate) for fd in _descriptors() if (duplicate := _connection(fd))]
     found = [
-        TcpConnection(fd, duplicate) for fd in _descriptors() if (duplicate := _connection(fd))
+        TcpConnection(ConnectionKey(fd, *duplicate.getsockname()), _peer(duplicate), duplicate)
+        for fd, duplicate in duplicates
     ]
     try:
         yield found
@@ -61,6 +78,15 @@ def _connection(fd: int) -> socket.socket | None:
         return connection
     connection.close()
     return None
+
+
+def _peer(connection: socket.socket) -> tuple[str, int] | None:
+    """Return the address of the other end; None where the connection is lost."""
+    try:
+        address, port = connection.getpeername()
+    except OSError:
+        return None
+    return str(address), int(port)
 
 
 def _has_peer(connection: socket.socket) -> bool:

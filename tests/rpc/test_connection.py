@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.rpc.fake_server import CARD, GIB, FakeWorker, Script, fake_worker
+from support.waiting import wait_until
 
 from dslocal.errors import UsageError, WorkerError
 from dslocal.gguf import libraries
 from dslocal.rpc import connection, identity, library, sockets
 from dslocal.rpc.card import DeviceCard
 from dslocal.rpc.endpoint import Endpoint
+from dslocal.rpc.inquiry import DeviceMemory, ServerAnswer
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +110,40 @@ def test_the_machine_whose_connection_broke_is_named() -> None:
     assert str(other.endpoint) in reason.text
     assert not reason.is_out_of_memory
     assert reason.hint
+
+
+def test_another_connection_of_a_closed_ones_descriptor_is_no_workers() -> None:
+    """Proves it for one that is lost itself: no worker is blamed for it."""
+    with alike() as worker, socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        connection.ask_workers([worker.endpoint])
+        with socket.create_connection(worker.endpoint) as guarded:
+            connection.guard_connections()
+            descriptor = guarded.fileno()
+            with socket.create_connection(elsewhere.getsockname()) as other:
+                os.dup2(other.fileno(), descriptor)
+            elsewhere.accept()[0].close()
+            wait_until(lambda: sockets.is_lost(guarded))
+            assert connection.lost_worker() is None
+
+
+def test_workers_are_looked_through_while_others_are_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves it for two models that are loaded at once."""
+    card = replace(CARD, identity=identity.own_identity())
+    monkeypatch.setattr(connection, "ask", lambda _: ServerAnswer((DeviceMemory(1, 2),), 0, card))
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            all_asked = pool.submit(
+                connection.ask_workers, [Endpoint("10.0.0.1", port) for port in range(1, 2000)]
+            )
+            while not all_asked.done():
+                assert connection.unchecked(["10.0.0.1:1"]) == []
+            assert len(all_asked.result()) == 1999
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_another_end_of_llama_cpp_is_not_about_a_worker() -> None:
