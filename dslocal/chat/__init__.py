@@ -6,8 +6,9 @@ Does not know terminals, HTTP or the command line.
 from .cache_repair import Repair
 from .message_session import open_session
 from .recorded_session import RecordedSession
+from .running_answer import PartialAnswer
 from .search import matching_line
-from .session import Event, HistoryTrimmed, PartialAnswer, Session
+from .session import Event, HistoryTrimmed, Session
 from .storage import (
     StoredConversation,
     find_conversation,

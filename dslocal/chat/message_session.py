@@ -21,6 +21,7 @@ from dslocal.prompts.messages import Message, Thinking, Tool
 from dslocal.prompts.settings import Settings
 from dslocal.types import FinishReason, Timings
 
+from .running_answer import RunningAnswer
 from .session import CONTINUE_HINT, Event, Session
 
 if TYPE_CHECKING:
@@ -74,10 +75,11 @@ class MessageSession(Session):
         messages = [*self.history, question]
         body = self._body(messages)
         turn = self.turn = self._new_turn(seed)
+        self.running = RunningAnswer(turn, messages, self.thinking)
         try:
             yield from self._answer(turn, CHAT_PATH, body)
         finally:
-            self._keep(turn, messages, self.thinking)
+            self._keep()
 
     def continue_answer(
         self, *, on_prefill: Callable[[int, int], None] | None = None
@@ -96,12 +98,11 @@ class MessageSession(Session):
         if cut.reasoning:
             body["messages"][-1]["reasoning_content"] = cut.reasoning
         turn = self.turn = self._new_turn(1)
+        self.running = RunningAnswer(turn, history, self.thinking, continued=cut)
         try:
             yield from self._answer(turn, CONTINUE_PATH, body)
         finally:
-            turn.reasoning = cut.reasoning + turn.reasoning
-            turn.text = cut.content + turn.text
-            self._keep(turn, history, self.thinking)
+            self._keep()
 
     def _answer(self, turn: Turn, path: str, body: dict[str, Any]) -> Iterator[AnswerEvent]:
         began = time.perf_counter()

@@ -1,18 +1,26 @@
-"""A session whose turns are on disk: each question before it is asked, each answer as it ends.
+"""A session whose turns are on disk: each question before it is asked, each answer as it comes.
 
-What generates the answer in between, and where it is shown, is the front end's affair.
+A process may end without a word: killed, out of memory, or because a machine that holds a part of
+the model is gone. So the answer is put on disk every second or so, as one that was cut. Where it is
+shown is the front end's affair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from dslocal.errors import DslocalError
 from dslocal.prompts.messages import Message
 
-from .session import PartialAnswer, Session
+from .running_answer import PartialAnswer
+from .session import Event, OnPrefill, Session
 from .storage import StoredConversation
+
+KEPT_EVERY_S = 1.0  # at least, between two times that an answer is put on disk while it comes
+KEPT_SHARE = 0.02  # of the time, at most, that this takes
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,37 @@ class RecordedSession:
         self._kept = len(session.history)
         self.unanswered = question
         self._save([*session.history, question])
+
+    def stream(
+        self, question: Message, seed: int, *, on_prefill: OnPrefill | None = None
+    ) -> Generator[Event]:
+        """Ask what :meth:`begin_turn` has put on disk; see :meth:`.Session.stream`."""
+        return self._keeping(
+            self.session.stream(question.content, seed, typed=question.typed, on_prefill=on_prefill)
+        )
+
+    def continue_answer(self, *, on_prefill: OnPrefill | None = None) -> Generator[Event]:
+        """Continue the last answer; see :meth:`.Session.continue_answer`."""
+        return self._keeping(self.session.continue_answer(on_prefill=on_prefill))
+
+    def _keeping(self, events: Generator[Event]) -> Generator[Event]:
+        """Yield ``events``, and put what came on disk meanwhile."""
+        due = time.monotonic() + KEPT_EVERY_S
+        with closing(events):
+            for event in events:
+                yield event
+                began = time.monotonic()
+                if began >= due:
+                    self._keep_what_came()
+                    ended = time.monotonic()
+                    due = ended + max(KEPT_EVERY_S, (ended - began) / KEPT_SHARE)
+
+    def _keep_what_came(self) -> None:
+        """Put the answer on disk as if it ended now; where that fails, its end says so."""
+        outcome = self.session.interrupted()
+        if outcome is not None:
+            with suppress(DslocalError):
+                self.conversation.save_provisionally(*outcome)
 
     def end_turn(self, *, has_failed: bool) -> None:
         """Put the turn on disk as it came out.

@@ -25,6 +25,8 @@ from dslocal.prompts.families import Family
 from dslocal.prompts.messages import Message, Segment, Thinking, Tool, encode
 from dslocal.prompts.settings import Settings
 
+from .running_answer import Outcome, PartialAnswer, RunningAnswer
+
 if TYPE_CHECKING:
     from dslocal.engine import EngineContext
 
@@ -42,15 +44,7 @@ class HistoryTrimmed:
 
 
 Event = AnswerEvent | HistoryTrimmed
-
-
-@dataclass(frozen=True, slots=True)
-class PartialAnswer:
-    """An answer that was cut: its tokens, the seed that sampled them, and how the answer began."""
-
-    ids: tuple[int, ...]
-    seed: int
-    thinking: Thinking | None = None
+OnPrefill = Callable[[int, int], None]  # tokens of the prompt that are evaluated, and all of them
 
 
 @dataclass(frozen=True)
@@ -87,6 +81,7 @@ class Session:
         constraint: What the text of every answer must look like.
         first_kept: Where the history begins that is still sent; what is before does not fit.
         partial: The tokens of the last answer, if it was cut.
+        running: The answer that is being streamed.
     """
 
     context: EngineContext
@@ -101,6 +96,7 @@ class Session:
     constraint: OutputConstraint | None = None
     first_kept: int = 0
     partial: PartialAnswer | None = None
+    running: RunningAnswer | None = field(default=None, repr=False)
 
     @property
     def is_unfinished(self) -> bool:
@@ -128,7 +124,7 @@ class Session:
         seed: int,
         *,
         typed: str = "",
-        on_prefill: Callable[[int, int], None] | None = None,
+        on_prefill: OnPrefill | None = None,
     ) -> Generator[Event]:
         """Ask ``text``, yield events as they come, and leave the answer in ``turn``.
 
@@ -150,7 +146,8 @@ class Session:
         if fitted.dropped_turns:
             yield HistoryTrimmed(fitted.dropped_turns)
         turn = self.turn = self._new_turn(seed)
-        before = self.history[:]
+        read = self._reader(fitted.segments)
+        self.running = RunningAnswer(turn, [*self.history, question], self.thinking, read)
         try:
             yield from stream_answer(
                 turn,
@@ -162,11 +159,9 @@ class Session:
                 on_prefill=on_prefill,
             )
         finally:
-            self._keep(turn, [*before, question], self.thinking)
+            self._keep()
 
-    def continue_answer(
-        self, *, on_prefill: Callable[[int, int], None] | None = None
-    ) -> Generator[Event]:
+    def continue_answer(self, *, on_prefill: OnPrefill | None = None) -> Generator[Event]:
         """Continue the last answer, which was cut, and yield the events that are new.
 
         They are token by token what would have come without the cut. Where the tokens of the
@@ -197,6 +192,9 @@ class Session:
             yield HistoryTrimmed(fitted.dropped_turns)
         turn = self.turn = self._new_turn(seed)
         turn.reasoning_s = cut.reasoning_s
+        read = self._reader(fitted.segments)
+        continued = cut if partial is None else None
+        self.running = RunningAnswer(turn, history, thinking, read, continued)
         try:
             yield from stream_answer(
                 turn,
@@ -209,12 +207,7 @@ class Session:
                 on_prefill=on_prefill,
             )
         finally:
-            if partial is None:
-                turn.reasoning = cut.reasoning + turn.reasoning
-                turn.text = cut.content + turn.text
-            self._keep(turn, history, thinking)
-            if partial is None:
-                self.partial = None
+            self._keep()
 
     def end_reasoning(self) -> None:
         """Close the reasoning of the answer that is streamed, so that its text comes next.
@@ -254,13 +247,21 @@ class Session:
             (i for i in reversed(range(len(self.history))) if self.history[i].role == "user"), None
         )
 
-    def _keep(self, turn: Turn, history: list[Message], thinking: Thinking | None) -> None:
-        """Make the history ``history`` and the answer ``turn``, if anything came of it."""
-        if not (turn.text or turn.calls or turn.ids or turn.reasoning):
-            return
-        message = turn.message
-        self.history = [*history, message]
-        self.partial = PartialAnswer(tuple(turn.ids), turn.seed, thinking) if message.cut else None
+    def interrupted(self) -> Outcome | None:
+        """Return what the conversation would be if its answer ended now; None before any came."""
+        return self.running.interrupted() if self.running else None
+
+    def _keep(self) -> None:
+        """Add the answer that has ended to the history, if anything came of it."""
+        running, self.running = self.running, None
+        outcome = running.end() if running else None
+        if outcome is not None:
+            self.history, self.partial = outcome
+
+    def _reader(self, prompt: Sequence[Segment]) -> Callable[[Sequence[int]], Turn]:
+        """Return what reads the tokens of an answer to ``prompt``."""
+        family, settings = self.family, self.settings
+        return lambda ids: parse_answer(ids, family, settings, prompt, self.context.model)
 
     def _valid_partial(self) -> PartialAnswer | None:
         """Return the partial answer, if this model reads its tokens as the last message says."""

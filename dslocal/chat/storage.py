@@ -4,6 +4,9 @@ Every question is written before it is asked, and every answer as it ends. A fil
 are only ever appended. A line says from which message on it replaces the history, so that a turn
 that was retried, edited or continued is one more line; a last line that is torn is ignored.
 
+While an answer comes, the last line is provisional: the answer as far as it has come. The next line
+takes its place. Where a process ends without a word, it stays, and is an answer that was cut.
+
 Files are hostile until they are checked: one that makes no sense is an error that names it, and is
 left out of lists. While a process continues a conversation, it locks its file.
 """
@@ -25,7 +28,7 @@ from dslocal.home.input_history import forget_typed
 from dslocal.prefix import common_prefix_length
 from dslocal.prompts.messages import Message
 
-from .session import PartialAnswer
+from .running_answer import PartialAnswer
 from .stored_messages import message_fields, partial_fields, read_message, read_partial
 
 FORMAT = 2
@@ -68,8 +71,10 @@ class StoredConversation:
     _file: int | None = field(default=None, repr=False, compare=False)
     # values of TEXTS that are on disk
     _known: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
-    # bytes on disk that are whole lines
+    # bytes on disk that are whole lines, and stay
     _whole: int = field(default=0, repr=False, compare=False)
+    # whether a provisional line follows them
+    _is_ahead: bool = field(default=False, repr=False, compare=False)
 
     @property
     def file(self) -> Path:
@@ -131,11 +136,33 @@ class StoredConversation:
         Raises:
             DslocalError: If it cannot be written.
         """
-        texts = {name: getattr(self, name) for name in TEXTS}
-        same = common_prefix_length(self.history, history)
-        is_same_history = same == len(history) == len(self.history)
-        if is_same_history and partial == self.partial and texts == self._known:
+        texts = self._texts()
+        is_same = list(history) == self.history and partial == self.partial
+        if is_same and texts == self._known and not self._is_ahead:
             return
+        self._append(self._line(history, partial, texts), stays=True)
+        self.history = list(history)
+        self.partial = partial
+        self._known = texts
+
+    def save_provisionally(
+        self, history: Sequence[Message], partial: PartialAnswer | None = None
+    ) -> None:
+        """Write ``history`` to disk until the next save takes its place.
+
+        Raises:
+            DslocalError: If it cannot be written.
+        """
+        self._append(self._line(history, partial, self._texts()), stays=False)
+
+    def _texts(self) -> dict[str, str]:
+        return {name: getattr(self, name) for name in TEXTS}
+
+    def _line(
+        self, history: Sequence[Message], partial: PartialAnswer | None, texts: dict[str, str]
+    ) -> bytes:
+        """Return the line that makes what is on disk ``history``."""
+        same = common_prefix_length(self.history, history)
         content: dict[str, Any] = {}
         if not self._whole:
             content |= {"format": FORMAT, "id": self.id, "began": self.began}
@@ -146,10 +173,7 @@ class StoredConversation:
         }
         if partial:
             content["begun"] = partial_fields(partial)
-        self._append(json.dumps(content).encode() + b"\n")
-        self.history = list(history)
-        self.partial = partial
-        self._known = texts
+        return json.dumps(content).encode() + b"\n"
 
     def close(self) -> None:
         """Unlock and close the file."""
@@ -179,8 +203,8 @@ class StoredConversation:
         finally:
             self.close()
 
-    def _append(self, line: bytes) -> None:
-        """Write a line, whole or not at all."""
+    def _append(self, line: bytes, *, stays: bool) -> None:
+        """Write a line, whole or not at all; one that does not stay is replaced by the next."""
         try:
             if self._file is None:
                 _folder().mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -191,7 +215,7 @@ class StoredConversation:
                 )
                 _try_lock(self._file)
             if os.fstat(self._file).st_size > self._whole:
-                os.ftruncate(self._file, self._whole)  # a torn line
+                os.ftruncate(self._file, self._whole)  # a torn line, or a provisional one
             try:
                 left = memoryview(line)
                 while left:
@@ -200,7 +224,9 @@ class StoredConversation:
             except OSError:
                 os.ftruncate(self._file, self._whole)
                 raise
-            self._whole += len(line)
+            self._is_ahead = not stays
+            if stays:
+                self._whole += len(line)
         except OSError as e:
             raise DslocalError(
                 f"{self.file}: the conversation cannot be saved: {e.strerror}",

@@ -10,7 +10,7 @@ from typing import Any
 
 from dslocal.prompts.messages import Message, Thinking, ToolCall
 
-from .session import PartialAnswer
+from .running_answer import PartialAnswer
 
 MAX_TOKENS = 1 << 20
 MAX_SECONDS = 1e9  # of reasoning

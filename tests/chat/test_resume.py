@@ -10,8 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from dslocal.chat import HistoryTrimmed, Session
-from dslocal.chat.session import PartialAnswer
+from dslocal.chat import HistoryTrimmed, PartialAnswer, Session
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.errors import ContextOverflowError, UsageError
 from dslocal.output import OutputConstraint, constraint_from_schema

@@ -312,3 +312,35 @@ def test_only_the_last_caches_are_worth_their_disk() -> None:
         state.write_bytes(b"kv")
         os.utime(state, (1000 - age, 1000 - age))
     assert old_cache_files() == states[KEPT_CACHES:]
+
+
+def test_a_provisional_line_is_replaced_by_the_next() -> None:
+    """Proves that what came last is on disk whenever the process ends, and takes no room twice."""
+    saved = written(closed=False)
+    question = [*HISTORY[:2], Message("user", "c")]
+    saved.save(question)
+    kept = saved.file.stat().st_size
+    for text in ("d", "de", "def"):
+        saved.save_provisionally([*question, Message("assistant", text, cut="interrupted")])
+        assert load_conversation(saved.file).history[-1].content == text
+        assert saved.file.read_bytes().count(b"\n") == 3
+    saved.save_provisionally([*question, Message("assistant", "", cut="interrupted")], PARTIAL)
+    again = load_conversation(saved.file)
+    assert (again.partial, len(again.history)) == (PARTIAL, 4)
+    saved.save(question)  # nothing came of it
+    assert saved.file.stat().st_size > kept
+    assert load_conversation(saved.file).history == question
+    saved.close()
+
+
+def test_a_provisional_line_stays_where_the_process_ends() -> None:
+    saved = written(closed=False)
+    answer = Message("assistant", "d", cut="interrupted")
+    saved.save([*HISTORY, Message("user", "c")])
+    saved.save_provisionally([*HISTORY, Message("user", "c"), answer], PARTIAL)
+    saved.close()
+    again = load_conversation(saved.file)
+    assert again.lock()
+    again.save([*again.history, Message("user", "e")])
+    again.close()
+    assert load_conversation(saved.file).history[-2:] == [answer, Message("user", "e")]

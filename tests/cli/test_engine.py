@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.cli.running import BINARY, Run
 from support.engines.fake_engine import FakeEngine, Status, Tokens
+from support.server.page_client import PageClient
 from support.server.serving import serving
 from support.terminal.screen import READY, Screen
 
@@ -88,6 +89,50 @@ def test_chat_says_where_text_goes(run: Run, engine: FakeEngine) -> None:
         assert "Nothing leaves this machine" not in shown
         chat.press("\x04")
         assert chat.leave() == 0
+
+
+def test_an_answer_that_the_engine_cuts_is_kept_and_continued(
+    run: Run, engine: FakeEngine, model: LlamaModel, tmp_path: Path
+) -> None:
+    """Proves it in the chat that saw the cut, and in the next one."""
+    (tmp_path / "cache").symlink_to(run.home / "cache")
+    own = Run(tmp_path)
+    ids = [model.special_id("</think>") or 0, *model.encode("one two three four")]
+    engine.replies = [Tokens(ids, cut_after=3), Tokens(ids[3:], cut_after=1), Tokens([*ids[4:], 1])]
+    with Screen([str(BINARY), "chat", "--engine", engine.url], own.env()) as chat:
+        chat.wait_for(READY)
+        chat.press("count\r")
+        said = " ".join(chat.wait_for(READY).split())
+        assert "lost after 3 tokens (what came is kept; /continue resumes it)" in said
+        chat.press("/continue\r")
+        chat.wait_for("was lost")
+        chat.wait_for(READY)
+        chat.press("\x04")
+        assert chat.leave() == 0
+    with Screen([str(BINARY), "chat", "--engine", engine.url, "--resume"], own.env()) as chat:
+        chat.wait_for("the last answer was cut (/continue resumes it)")
+        chat.wait_for(READY)
+        chat.press("/continue\r")
+        chat.wait_for("one two three four")
+        chat.wait_for(READY)
+    assert engine.prompt(1) == [*engine.prompt(0), *ids[:3]]
+    assert engine.prompt(2) == [*engine.prompt(0), *ids[:4]]
+
+
+def test_the_page_keeps_an_answer_that_the_engine_cuts(
+    new_home: Callable[[str], Path], engine: FakeEngine, model: LlamaModel
+) -> None:
+    ids = [model.special_id("</think>") or 0, *model.encode("one two three four")]
+    engine.replies = [Tokens(ids, cut_after=3), Tokens([*ids[3:], 1])]
+    with serving(new_home("page"), "--engine", engine.url, models=()) as server:
+        page = PageClient(server)
+        id, end = page.ask("count")
+        assert "lost after 3 tokens" in end["error"]["message"]
+        cut = page.stored(id).history[-1]
+        assert (cut.content, cut.cut) == ("one two", "interrupted")
+        assert page.send(id, action="continue").status_code == 202
+        assert page.end(id)["text"] == "one two three four"
+    assert engine.prompt() == [*engine.prompt(0), *ids[:3]]
 
 
 def test_serve(new_home: object, run: Run, engine: FakeEngine) -> None:

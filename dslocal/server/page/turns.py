@@ -103,7 +103,7 @@ def prepare_turn(
     if question is None:
         ids = prompts.encode(session.prompt(""), session.context.model)
         prepared = _for_queue(session, ids, seed)
-        return PreparedTurn(record, prepared, _continuation(session), notes)
+        return PreparedTurn(record, prepared, _continuation(record), notes)
     if request.action != "retry":
         composed = _composed(session, served, request, stored, beginning)
         notes += composed.notes
@@ -112,7 +112,7 @@ def prepare_turn(
     prepared = _for_queue(
         session, prompts.encode(session.prompt(question.content), session.context.model), seed
     )
-    return PreparedTurn(record, prepared, _answer(session, question, seed), notes)
+    return PreparedTurn(record, prepared, _answer(record, question, seed), notes)
 
 
 def _session(
@@ -163,12 +163,10 @@ def _for_queue(session: chat.Session, ids: list[int], seed: int) -> PreparedRequ
 
 
 def _answer(
-    session: chat.Session, question: prompts.Message, seed: int
+    record: chat.RecordedSession, question: prompts.Message, seed: int
 ) -> Callable[[OnPrefill], Generator[chat.Event]]:
-    return lambda on_prefill: session.stream(
-        question.content, seed, typed=question.typed, on_prefill=on_prefill
-    )
+    return lambda on_prefill: record.stream(question, seed, on_prefill=on_prefill)
 
 
-def _continuation(session: chat.Session) -> Callable[[OnPrefill], Generator[chat.Event]]:
-    return lambda on_prefill: session.continue_answer(on_prefill=on_prefill)
+def _continuation(record: chat.RecordedSession) -> Callable[[OnPrefill], Generator[chat.Event]]:
+    return lambda on_prefill: record.continue_answer(on_prefill=on_prefill)

@@ -36,6 +36,7 @@ FIRST_USE = (
 )
 NOTHING_LEAVES = "Nothing leaves this machine."
 ROWS_OF_INPUT = 2  # the input line, and the one below it
+CONTINUED_BY = "/continue resumes it"
 MAX_NAME = 40  # characters of a model's name
 MAX_QUESTION = 60  # characters of a question in a message
 MAX_REPEATED_QUESTION = 400  # characters of a question that is shown once more
@@ -302,9 +303,7 @@ class ChatLoop:
         has_failed = False
         try:
             self._show_answer(
-                lambda on_prefill: session.stream(
-                    question.content, seed, typed=question.typed, on_prefill=on_prefill
-                )
+                lambda on_prefill: self.record.stream(question, seed, on_prefill=on_prefill)
             )
         except DslocalError:
             has_failed = True
@@ -317,7 +316,7 @@ class ChatLoop:
         cut = self.session.history[-1] if self.session.is_unfinished else None
         try:
             self._show_answer(
-                lambda on_prefill: self.session.continue_answer(on_prefill=on_prefill),
+                lambda on_prefill: self.record.continue_answer(on_prefill=on_prefill),
                 repeated=last_paragraph(cut.content) if cut else "",
             )
         finally:
@@ -331,10 +330,19 @@ class ChatLoop:
         return None
 
     def _show_answer(self, start: Callable[[OnPrefill], Events], *, repeated: str = "") -> None:
-        """Show an answer, and keep what is typed meanwhile for the next line."""
+        """Show an answer, and keep what is typed meanwhile for the next line.
+
+        Raises:
+            DslocalError: It failed. Where something had come, the hint says how to continue.
+        """
         keys = KeyReader(self.session.end_reasoning)
+        before = self.session.history
         try:
             self._answers.show(start, keys, repeated=repeated)
+        except DslocalError as e:
+            if self.session.history is not before and self.session.is_unfinished:
+                e.hint = "; ".join(filter(None, (e.hint, CONTINUED_BY)))
+            raise
         finally:
             self.draft = keys.typed_text
 

@@ -17,11 +17,13 @@ from pathlib import Path
 import pytest
 from support.cli.running import BINARY, Run
 from support.terminal.screen import READY, Screen
+from support.waiting import wait_until
 
 from dslocal.chat import StoredConversation, load_conversation
 from dslocal.prompts import Message
 
 ENTER = "\r"
+END = "<｜end▁of▁sentence｜>"
 MAX_TURNS = 2  # that are finished in a chat before it is killed
 ANSWER_S = 0.5  # within which a kill hits an answer, if the machine is quiet
 
@@ -160,3 +162,19 @@ def run_trials(own: Run, times: int, seed: int) -> Trials:
             beside.ask(number)
         beside.check(trials.folder, trials.saved.id if trials.saved else "")
     return trials
+
+
+def babble_until_kept(chat: Screen, own: Run) -> Path:
+    """Ask for an answer without end, and return its conversation once some of it is on disk."""
+    folder = own.home / "state" / "sessions"
+    for line in (f"/set logit_bias {END}=-100", "/set temperature 5"):
+        chat.press(line + ENTER)
+        chat.wait_for(READY)
+    chat.press("What is the capital of Peru?" + ENTER)
+    wait_until(lambda: any(len(load_conversation(file).history) > 1 for file in _files(folder)))
+    (file,) = _files(folder)
+    return file
+
+
+def _files(folder: Path) -> list[Path]:
+    return list(folder.glob("*.jsonl"))
