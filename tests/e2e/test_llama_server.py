@@ -1,15 +1,9 @@
-"""nano in a real llama-server: the same text as here, and a slot that is free at once.
-
-For those who have one: DSLOCAL_TEST_LLAMA_SERVER names it, or it is on the path.
-"""
+"""nano in a real llama-server: the same text as here, and a slot that is free at once."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -19,42 +13,20 @@ from typing import Any
 
 import pytest
 from support.cli.running import BINARY, Run
+from support.engines.llama_server import llama_server, needs_llama_server
 from support.waiting import wait_until
 
 import dslocal
 
-SERVER = os.environ.get("DSLOCAL_TEST_LLAMA_SERVER") or shutil.which("llama-server")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(SERVER is None, reason="no llama-server"),
-]
+pytestmark = [pytest.mark.slow, needs_llama_server]
 QUESTIONS = ("What is 47 * 86?", "capital of peru", "Translate: 你好 🙂", "hello")
 AT_ZERO = ("--temperature", "0", "--seed", "1", "--json")
 
 
 @pytest.fixture(scope="module")
 def url(nano: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["-c", "4096", "-np", "1", "-t", "1", "--no-repack", "--slots"]
-    with subprocess.Popen(
-        [str(SERVER), "-m", str(nano), "--host", "127.0.0.1", "--port", str(port), *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        found = f"http://127.0.0.1:{port}"
-        wait_until(lambda: is_ready(found), process)
+    with llama_server(nano) as found:
         yield found
-        process.terminate()
-
-
-def is_ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as reply:
-            return bool(reply.status == 200)
-    except OSError:
-        return False
 
 
 def busy(url: str) -> int:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.engines.llama_server import needs_llama_server
 from support.server.agents import AGENTS, Agent, Programs, run_agent
-from support.server.client_scripts import run_script, scripts
-from support.server.serving import Serving, serving
+from support.server.client_scripts import run_script, scripts, serving_nano
+from support.server.serving import Serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]
 
@@ -24,9 +25,11 @@ def installed() -> Path:
     return Path(folder)
 
 
-@pytest.fixture(scope="module")
-def asked(new_home: Callable[[str], Path]) -> Iterator[Serving]:
-    with serving(new_home("clients"), "--no-math", "--ctx", "2048") as server:
+@pytest.fixture(scope="module", params=["here", pytest.param("engine", marks=needs_llama_server)])
+def asked(request: pytest.FixtureRequest, new_home: Callable[[str], Path]) -> Iterator[Serving]:
+    """nano, loaded by the server or by a llama-server behind it."""
+    home = new_home("clients")
+    with serving_nano(home, has_engine=request.param == "engine") as server:
         yield server
 
 

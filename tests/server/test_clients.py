@@ -1,20 +1,35 @@
-"""Proves that openai's own client works unchanged; the heavier ones are run by
-``tests/server/clients/run.py``.
+"""Proves that openai's own client works unchanged, also with an engine behind the server; the
+heavier ones are run by ``tests/server/clients/run.py``.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from support.cli.running import clean_environment
+from support.engines.llama_server import needs_llama_server
+from support.server.client_scripts import serving_nano
 from support.server.serving import Serving
 
 SCRIPT = Path(__file__).parent / "clients" / "with_openai.py"
 
 
 def test_openai(served: Serving) -> None:
+    ask_as_openai(served)
+
+
+@pytest.mark.slow
+@needs_llama_server
+def test_openai_with_an_engine_behind(new_home: Callable[[str], Path]) -> None:
+    with serving_nano(new_home("clients"), has_engine=True) as server:
+        ask_as_openai(server)
+
+
+def ask_as_openai(served: Serving) -> None:
     command = [sys.executable, "-P", str(SCRIPT), f"http://127.0.0.1:{served.port}"]
     done = subprocess.run(
         command, capture_output=True, text=True, env=clean_environment(), timeout=60, check=False

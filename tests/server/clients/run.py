@@ -1,6 +1,6 @@
 """Runs every client of this folder, unchanged, against fresh servers.
 
-python tests/server/clients/run.py --python INTERPRETER [--npm FOLDER --aider FOLDER]
+python tests/server/clients/run.py --python INTERPRETER [--npm FOLDER --aider FOLDER] [--engine]
 
 SDKs talk to nano; the agents, if their folders are named, to a server whose answers are scripted.
 """
@@ -16,8 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from support.server.agents import AGENTS, Programs, run_agent
-from support.server.client_scripts import run_script, scripts
-from support.server.serving import serving
+from support.server.client_scripts import run_script, scripts, serving_nano
 
 
 def main() -> None:
@@ -26,11 +25,12 @@ def main() -> None:
     parser.add_argument("--npm", type=Path, help="node_modules/.bin with the agents")
     parser.add_argument("--aider", type=Path, help="bin of an environment with aider")
     parser.add_argument("--home", type=Path, help="a DSLOCAL_HOME where nano is converted already")
+    parser.add_argument("--engine", action="store_true", help="a llama-server behind the server")
     args = parser.parse_args()
     failed = []
     with tempfile.TemporaryDirectory() as fresh:
         home = args.home or Path(fresh)
-        with serving(home, "--no-math", "--ctx", "2048") as server:
+        with serving_nano(home, has_engine=args.engine) as server:
             for script in scripts():
                 done = run_script(script, args.python, server)
                 print(f"== {script.name}: {'FAILED' if done.returncode else 'passed'}")

@@ -39,14 +39,14 @@ class Sum(BaseModel):
     """The result of a sum."""
 
     model_config = ConfigDict(extra="forbid")
-    result: int
+    answer: int
 
 
 found = model.with_structured_output(Sum, method="function_calling").invoke(QUESTION)
 assert isinstance(found, Sum)
 print("structured:", found)
 spelled = model.bind(response_format={"type": "json_object"}).invoke(
-    f"{QUESTION} Answer as JSON with the field result."
+    f"{QUESTION} Answer as JSON with the field answer."
 )
 assert isinstance(json.loads(spelled.content), dict)
 print("JSON:", spelled.content)

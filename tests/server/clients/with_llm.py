@@ -15,7 +15,7 @@ with tempfile.TemporaryDirectory() as folder:
     environment = {**os.environ, "LLM_USER_PATH": folder}
     llm = Path(sys.executable).with_name("llm")
     subprocess.run([llm, "keys", "set", "here", "--value", "none"], env=environment, check=True)
-    for options in ([], ["--no-stream"], ["--schema", "result int"]):
+    for options in ([], ["--no-stream"], ["--schema", "answer int"]):
         done = subprocess.run(
             [llm, "-m", "here", "-o", "temperature", "0", *options, "What is 31 + 57?"],
             env=environment,

@@ -50,9 +50,9 @@ said = client.chat("nano", [*question, called.message, result], tools=[get_weath
 assert said.message.content
 print("tool:", call.function.arguments, "|", said.message.content)
 
-schema = {"type": "object", "properties": {"result": {"type": "integer"}}, "required": ["result"]}
+schema = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
 spelled = client.chat("nano", ASKED, format=schema, options=COLD)
-assert json.loads(spelled.message.content)["result"] == 88
+assert json.loads(spelled.message.content)["answer"] == 88
 for wrong in (lambda: client.chat("llama3", ASKED), lambda: client.embed("nano", "a")):
     try:
         wrong()

@@ -84,13 +84,13 @@ with client.chat.completions.stream(
 
 
 class Sum(BaseModel):
-    result: int
+    answer: int
 
 
 parsed = client.chat.completions.parse(
     model="nano", messages=ASKED, response_format=Sum, temperature=0
 )
-assert parsed.choices[0].message.parsed == Sum(result=88)
+assert parsed.choices[0].message.parsed == Sum(answer=88)
 print("structured:", parsed.choices[0].message.parsed)
 
 beta = openai.OpenAI(base_url=f"{BASE}/beta", api_key="none")

@@ -48,11 +48,11 @@ print("tool:", call.arguments, "|", said.output_text)
 
 
 class Sum(BaseModel):
-    result: int
+    answer: int
 
 
 parsed = client.responses.parse(**HOW, input="What is 31 + 57?", text_format=Sum)
-assert parsed.output_parsed == Sum(result=88)
+assert parsed.output_parsed == Sum(answer=88)
 assert client.responses.retrieve(whole.id).output_text == whole.output_text
 items = list(client.responses.input_items.list(said.id, order="asc"))
 assert [item.type for item in items][-1] == "function_call_output"

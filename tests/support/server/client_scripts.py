@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from .serving import Serving
+import pytest
+from support.engines.llama_server import llama_server
 
+from dslocal.catalog import conversion_cache
+
+from .serving import Serving, serving
+
+CONTEXT = 2048
+ENGINE_SLOTS = 4
 TIMEOUT_S = 900  # schemathesis sends 650 requests
 CLIENTS = Path(__file__).parents[2] / "server" / "clients"
+
+
+@contextmanager
+def serving_nano(home: Path, *, has_engine: bool = False) -> Iterator[Serving]:
+    """Yield the server that the scripts ask, with nano in it or in a llama-server behind it."""
+    with ExitStack() as opened:
+        options = ["--no-math", "--ctx", str(CONTEXT)]
+        models = ["nano"]
+        if has_engine:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("DSLOCAL_HOME", str(home))
+                file = conversion_cache.ensure_gguf("nano")
+            engine = llama_server(file, slots=ENGINE_SLOTS, context=CONTEXT)
+            options += ["--engine", opened.enter_context(engine)]
+            models = []
+        yield opened.enter_context(serving(home, *options, models=models))
 
 
 def run_script(script: Path, python: str, server: Serving) -> subprocess.CompletedProcess[str]:
