@@ -17,9 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.chat.killed_chats import babble_until_kept
 from support.cli.running import BINARY, Run
+from support.server.page_client import ENDLESS, PageClient
+from support.server.serving import serving
+from support.terminal.screen import READY, Screen
 from support.waiting import wait_until
 
+from dslocal.chat import load_conversation
 from dslocal.errors import DownloadError
 from dslocal.rpc import build, library
 
@@ -118,6 +123,76 @@ def test_a_worker_that_is_killed_is_named_and_the_next_start_says_what_fits(
     after = built("ask", *GREEDY, "--rpc", lost.endpoint, QUESTION)
     assert after.returncode == 1
     assert b"this machine alone holds the model" in after.stderr
+
+
+def test_an_answer_on_its_way_is_kept_when_its_worker_dies(
+    built: Run, workers: list[Started], tmp_path: Path
+) -> None:
+    """Proves that the next chat, which has another worker or none, continues it."""
+    own = new_home_of(built, tmp_path)
+    lost, other = workers
+    spread = ["--n-gpu-layers", "99", "--rpc"]
+    with Screen([str(BINARY), "chat", *spread, lost.endpoint], own.env()) as chat:
+        chat.wait_for(READY)
+        file = babble_until_kept(chat, own)
+        lost.kill()
+        assert chat.leave() == 1
+        assert f"the connection to {lost.endpoint} broke" in " ".join(chat.text.split())
+    known = kept_ids(file)
+    with Screen([str(BINARY), "chat", "--resume", *spread, lost.endpoint], own.env()) as chat:
+        assert chat.leave() == 1
+        assert "this machine alone holds the model" in " ".join(chat.text.split())
+    for options in ([*spread, other.endpoint], []):
+        with Screen([str(BINARY), "chat", "--resume", *options], own.env()) as chat:
+            chat.wait_for("the last answer was cut (/continue resumes it)")
+            chat.wait_for(READY)
+            for line in ("/set max_tokens 8", "/continue"):
+                chat.press(f"{line}\r")
+                chat.wait_for(READY)
+        longer = kept_ids(file)
+        assert (longer[: len(known)], len(longer)) == (known, len(known) + 8)
+        known = longer
+    with Screen([str(BINARY), "chat", "--resume"], own.env()) as chat:
+        chat.wait_for(READY)
+        for line in ("/set temperature 0", "/retry"):
+            chat.press(f"{line}\r")
+            chat.wait_for(READY)
+        assert "Lima" in load_conversation(file).history[-1].content
+
+
+def test_the_pages_answer_is_kept_when_its_worker_dies(
+    built: Run, workers: list[Started], tmp_path: Path
+) -> None:
+    own = new_home_of(built, tmp_path)
+    options = ["--ctx", "4096", "--n-gpu-layers", "99", "--rpc", workers[0].endpoint]
+    with serving(own.home, *options) as server:
+        page = PageClient(server)
+        id = page.begin("What is the capital of Peru?", settings=ENDLESS)
+        wait_until(lambda: page.show(id)["answer"]["text"])
+        wait_until(lambda: len(page.stored(id).history) > 1)
+        workers[0].kill()
+        assert server.process.wait(60) == 1
+        assert f"the connection to {workers[0].endpoint} broke" in server.log
+        cut = page.stored(id).history[-1]
+    assert cut.cut in ("interrupted", "length")
+    with serving(own.home, "--ctx", "4096") as server:
+        page = PageClient(server)
+        assert page.show(id)["messages"][-1]["text"] == cut.content
+        assert page.send(id, action="retry", settings={"temperature": 0}).status_code == 202
+        assert "Lima" in page.end(id)["text"]
+
+
+def new_home_of(built: Run, folder: Path) -> Run:
+    """Return a home with nano and the library, and no conversation."""
+    (folder / "cache").symlink_to(built.home / "cache")
+    return Run(folder)
+
+
+def kept_ids(file: Path) -> tuple[int, ...]:
+    """Return the tokens of the last answer, which was cut."""
+    partial = load_conversation(file).partial
+    assert partial is not None
+    return partial.ids
 
 
 def is_computing(worker: Started) -> bool:
