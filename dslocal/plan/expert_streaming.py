@@ -68,12 +68,14 @@ def skewed_hit_rate(cached: float, experts: float, n_experts: int) -> float:
     The most frequent ones are in memory then. Trained routers are between this and uniform.
     """
     held = uniform_hit_rate(cached, experts) * n_experts
-    whole = int(held)
-    mass = sum(1 / n for n in range(1, whole + 1))
-    if whole < n_experts:
-        mass += (held - whole) / (whole + 1)
-    total = sum(1 / n for n in range(1, n_experts + 1))
-    return mass / total if total else 1.0
+    total = harmonic_number(n_experts)
+    return harmonic_number(held) / total if total else 1.0
+
+
+def harmonic_number(count: float) -> float:
+    """Return 1 + 1/2 + … + 1/count; between whole numbers, on a straight line."""
+    whole = int(count)
+    return sum(1 / n for n in range(1, whole + 1)) + (count - whole) / (whole + 1)
 
 
 def _obstacle(header: GgufHeader, machine: Machine, config: LoadConfig) -> UsageError | None:

@@ -3,8 +3,8 @@
     python tests/benchmarks/published_speeds.py
 
 Everything is planned with 4,096 tokens of context, of which none are filled, as they were measured.
-The constants in dslocal/plan/speed.py come from here; they are fitted to all of a kind's rows, not
-to any one.
+The constants in dslocal/plan/speed/rates.py come from here; they are fitted to all of a kind's
+rows, not to any one.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.cli.running import Run
 from support.rpc.fake_server import CARD, Script, fake_worker
+from support.terminal.calculator import assert_right
 
 from dslocal.rpc.identity import own_identity
 from dslocal.rpc.library import BUILD_COMMAND, library_name
@@ -141,3 +142,41 @@ def test_machines_are_planned_for_by_the_command_line(own: Run) -> None:
         assert f"{host}$ vllm serve deepseek-ai/DeepSeek-R1 " in shown
     assert shown.count("8 × H200 with ") == 2
     assert own.inside("fit", "--machines", str(file)).returncode == 2
+
+
+SEVERAL = """
+machines:
+  - {name: mac, count: 2, chip: M4 Max, ram: 128GB, link_gbit: 10, latency_ms: 0.2}
+  - {name: pc, ram: 64GB, cpu: Ryzen 9 7950X}
+"""
+ONE_IS_ENOUGH = "machines:\n  - {name: node, count: 2, ram: 2TB, gpus: 8x H200}\n"
+SMALL_GPUS = "machines:\n  - {name: node, count: 2, ram: 64GB, gpus: RTX 4090}\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "machines"),
+    [
+        ("deepseek-v2", SEVERAL),
+        ("deepseek-v4-flash", SEVERAL),
+        ("deepseek-r1-distill-llama-70b", SMALL_GPUS),
+        ("deepseek-r1", ONE_IS_ENOUGH),
+        ("deepseek-r1", SMALL_GPUS),
+    ],
+)
+def test_the_arithmetic_for_several_machines_is_right(own: Run, model: str, machines: str) -> None:
+    """Proves that a calculator gets every figure, and the two ends of the forecast."""
+    file = own.home / "m.yaml"
+    file.write_text(machines)
+    found = json.loads(own.inside("fit", model, "--machines", str(file), "--json").stdout)["rpc"]
+    lines = own.inside("fit", model, "--machines", str(file)).stdout.decode().splitlines()
+    printed = [line for line in lines if " = " in line]
+    for line in printed:
+        assert_right(line)
+    ends = [line.rpartition(" = ")[2] for line in printed if "tokens/s" in line and "1 / " in line]
+    speed = found["tokens_per_s"]
+    if found["fits"]:
+        assert [float(end.split()[0]) for end in ends] == pytest.approx(
+            [speed["low"], speed["high"]], rel=1e-3, abs=0.005
+        )
+    else:
+        assert ends == []

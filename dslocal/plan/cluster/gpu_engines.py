@@ -77,19 +77,20 @@ def gpu_fit(weights: int, read: float, kv_bytes: int, group: GpuGroup) -> GpuFit
     tokens = max(0, int(room / kv_bytes)) if fits else 0
     ceiling = group.bandwidth * gpus / read if fits else 0.0
     lines = [
-        f"weights as published: {weights / GB:,.0f} GB",
-        f"GPU memory: {boxes} × {group.per_box} × {group.memory / GB:,.0f} GB × {MEMORY_SHARE} = "
-        f"{usable / GB:,.0f} GB",
+        f"weights as published: {weights / GB:,.1f} GB",
+        f"GPU memory: {boxes} × {group.per_box} × {group.memory / GB:,.1f} GB × {MEMORY_SHARE} = "
+        f"{usable / GB:,.1f} GB",
     ]
     if not fits:
-        lines.append(f"{(weights - usable) / GB:,.0f} GB are missing")
+        missing = f"{(weights - usable) / GB:,.1f} GB are missing"
+        lines.append(f"{weights / GB:,.1f} GB − {usable / GB:,.1f} GB = {missing}")
         return GpuFit(weights, usable, fits_one, fits, 0, 0.0, tuple(lines))
     lines += [
-        f"each of {gpus} GPUs: {MEMORY_SHARE} × {group.memory / GB:,.0f} − {weights / GB:,.0f} / "
-        f"{gpus} = {room / GB:,.1f} GB for the cache",
-        f"cache: {room / GB:,.1f} GB / {kv_bytes:,} bytes a token = {tokens:,} tokens, if each GPU "
+        f"each of {gpus} GPUs: {MEMORY_SHARE} × {group.memory / GB:,.1f} GB − "
+        f"{weights / GB:,.1f} GB / {gpus} = {room / GB:,.2f} GB for the cache",
+        f"cache: {room / GB:,.2f} GB / {kv_bytes:,} bytes a token = {tokens:,} tokens, if each GPU "
         "has all of it",
-        f"at most: {gpus} × {group.bandwidth / GB:,.0f} GB/s / {read / GB:,.1f} GB a token = "
+        f"at most: {gpus} × {group.bandwidth / GB:,.0f} GB/s / {read / GB:,.2f} GB a token = "
         f"{ceiling:,.0f} tokens/s for one conversation, by memory alone",
     ]
     return GpuFit(weights, usable, fits_one, fits, tokens, ceiling, tuple(lines))

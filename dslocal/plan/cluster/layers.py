@@ -23,6 +23,7 @@ class LayerTable:
         kv: bytes of the KV cache.
         read: bytes of weights that a token reads.
         routed: how many of the layers have routed experts.
+        compressed: how many are layers of V4, which take more time.
         largest: bytes of the largest tensor of each layer.
         embeddings: bytes of the embeddings, which stay on the machine that runs the model.
     """
@@ -31,6 +32,7 @@ class LayerTable:
     kv: tuple[int, ...]
     read: tuple[float, ...]
     routed: tuple[int, ...]
+    compressed: tuple[int, ...]
     largest: tuple[int, ...]
     embeddings: int
 
@@ -65,12 +67,14 @@ def layer_table(header: GgufHeader, config: LoadConfig) -> LayerTable:
         read[place] += 0.0 if is_drafting else tensor.nbytes * share
         largest[place] = max(largest[place], tensor.nbytes)
     with_experts = set(moe_layers(header))
+    is_v4 = bool(shape.compress_ratios)
     kv = [layer_cache_bytes(shape, config, layer) for layer in range(shape.n_layer_all)]
     return LayerTable(
         weights=_sums(weights),
         kv=_sums([*kv, 0]),
         read=(0.0, *accumulate(read)),
         routed=_sums([int(layer in with_experts) for layer in range(count)]),
+        compressed=_sums([int(layer < shape.n_layer and is_v4) for layer in range(count)]),
         largest=tuple(largest),
         embeddings=embeddings,
     )

@@ -27,7 +27,13 @@ from dslocal.plan.memory.footprint import (
 from dslocal.plan.memory.llamacpp_mirror.compute_buffers import gpu_buffer_sizes
 from dslocal.plan.memory.llamacpp_mirror.micro_batch import NOTHING_IN_RAM
 from dslocal.plan.memory.shape import shape_of
-from dslocal.plan.speed import GPU_EFFICIENCY, NO_LAYER_TIME, LayerTime, rates_for
+from dslocal.plan.speed import (
+    GPU_EFFICIENCY,
+    NO_LAYER_TIME,
+    LayerCount,
+    LayerTime,
+    rates_for,
+)
 
 from .layers import LayerTable, layer_table
 
@@ -75,6 +81,7 @@ class Share:
         kv: bytes of their KV cache.
         compute: bytes of buffers.
         read: bytes that a token reads there.
+        count: its layers, by what they take besides.
         seconds: that a token takes there, on the way too.
     """
 
@@ -85,6 +92,7 @@ class Share:
     kv: int
     compute: int
     read: float
+    count: LayerCount
     seconds: float
 
     @property
@@ -270,10 +278,19 @@ def _seconds(table: LayerTable, place: Place, start: int, end: int) -> float:
     if end == start:
         return 0.0
     nbytes = _read(table, start, end)
-    layers = end - start - (1 if end == table.count else 0)
-    routed = table.routed[end] - table.routed[start]
-    besides = layers * place.layer.dense + routed * place.layer.routed
+    besides = _layer_count(table, place, start, end).seconds
     return nbytes / place.rate + besides + place.round_trip
+
+
+def _layer_count(table: LayerTable, place: Place, start: int, end: int) -> LayerCount:
+    """Return the layers at a place, of which the output is none, by what they take."""
+    return LayerCount(
+        "CPU" if place.number < 0 or place.receives else "GPU",
+        end - start - (1 if end == table.count and end > start else 0),
+        table.routed[end] - table.routed[start],
+        table.compressed[end] - table.compressed[start],
+        place.layer,
+    )
 
 
 def _read(table: LayerTable, start: int, end: int) -> float:
@@ -291,5 +308,6 @@ def _share(table: LayerTable, place: Place, start: int, end: int) -> Share:
         kv=table.kv[end] - table.kv[start],
         compute=place.fixed if end > start or is_here else 0,
         read=_read(table, start, end),
+        count=_layer_count(table, place, start, end),
         seconds=_seconds(table, place, start, end),
     )

@@ -7,10 +7,18 @@ from typing import Any
 
 from dslocal.api.cluster import ClusterMachine, ClusterWays, GpuWay, RpcWay
 from dslocal.files import binary_size
+from dslocal.plan.assessment import Assessment
 from dslocal.plan.cluster.spread import Share
 from dslocal.terminal.sanitise import one_line
 
+from .fit_arithmetic import kv_cache_lines
 from .fit_report import machine_line
+from .forecast_arithmetic import (
+    device_rate_rows,
+    forecast_rows,
+    kv_cache_split,
+    spread_rows,
+)
 
 INDENT = "  "
 GB = 1e9
@@ -67,10 +75,23 @@ def _lines(name: str, ways: ClusterWays) -> Iterator[str]:
     for machine in ways.machines:
         link = f"{machine.link * 8 / GB:g} Gbit/s, {1000 * machine.round_trip:g} ms"
         yield f"{INDENT}{one_line(machine.host)}: {machine_line(machine.machine)}; {link}"
+    yield from _rate_lines(ways.machines)
     yield ""
     yield from _rpc_lines(ways.rpc, ways.machines)
     yield ""
     yield from _gpu_lines(ways.gpus, [machine.host for machine in ways.machines])
+
+
+def _rate_lines(machines: Sequence[ClusterMachine]) -> Iterator[str]:
+    """Yield how fast memories are read, each line once, with the machines that it is of."""
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for machine in machines:
+        for row in device_rate_rows(machine.machine, machine.rates):
+            hosts.setdefault(row, []).append(one_line(machine.host))
+    for (title, text), names in hosts.items():
+        first, *others = dict.fromkeys(names)
+        where = f"{first} to {others[-1]}" if len(others) > 1 else " and ".join([first, *others])
+        yield f"{INDENT}{title} {text}, on {where}"
 
 
 def _rpc_lines(way: RpcWay, machines: Sequence[ClusterMachine]) -> Iterator[str]:
@@ -89,18 +110,29 @@ def _rpc_lines(way: RpcWay, machines: Sequence[ClusterMachine]) -> Iterator[str]
     forecast = f"{speed.low:.1f}–{speed.high:.1f} tokens/s"
     if plan.spread is None:
         yield f"{title}: the first machine alone is fastest, {forecast}"
+        yield from _alone_lines(way.assessment, machines[0])
         return
     yield f"{title}: fits, {plan.load_config.n_ctx:,} tokens of context, {forecast}"
     for share in plan.spread.shares:
-        yield INDENT + _share_arithmetic(share)
-    milliseconds = 1000 * plan.spread.seconds
-    yield f"{INDENT}{milliseconds:.1f} ms a token = {1 / plan.spread.seconds:.1f} tokens/s, ± 30 %"
+        yield INDENT + _share_memory(share)
+    yield f"{INDENT}a token, with the context half full:"
+    for title, text in spread_rows(plan.spread):
+        yield f"{INDENT}{INDENT}{title} {text}"
     yield f"{INDENT}sending the weights once takes {way.load_s:,.0f} s over these links"
     for command in (*way.commands, "or with llama.cpp's own programs:", *way.llama_cpp):
         yield INDENT + one_line(command, 1000)
 
 
-def _share_arithmetic(share: Share) -> str:
+def _alone_lines(found: Assessment, machine: ClusterMachine) -> Iterator[str]:
+    """Yield how a forecast for one machine follows from what it reads."""
+    for line in kv_cache_lines(found):
+        yield INDENT + line
+    rows = (*kv_cache_split(found), *forecast_rows(found, machine.rates, machine.machine))
+    for title, text in rows:
+        yield f"{INDENT}{INDENT}{title} {text}" if title else INDENT + text
+
+
+def _share_memory(share: Share) -> str:
     place = share.place
     where = place.endpoint.rpartition(":")[0] if place.endpoint else "here"
     head = f"{one_line(where)}, {one_line(place.name, 40)}"
@@ -110,10 +142,7 @@ def _share_arithmetic(share: Share) -> str:
     )
     if not share.layers:
         return f"{head}: the embeddings alone, {sizes}"
-    on_the_way = f" + {1000 * place.round_trip:g} ms there and back" if place.round_trip else ""
-    layers = f"layers {share.first}–{share.first + share.layers - 1}"
-    reading = f"{share.read / GB:.1f} GB a token at {place.rate / GB:,.0f} GB/s, and its layers"
-    return f"{head}: {layers}, {sizes}; {reading}{on_the_way} = {1000 * share.seconds:.1f} ms"
+    return f"{head}: layers {share.first}–{share.first + share.layers - 1}, {sizes}"
 
 
 def _gpu_lines(way: GpuWay, hosts: Sequence[str]) -> Iterator[str]:

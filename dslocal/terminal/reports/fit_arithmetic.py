@@ -14,14 +14,9 @@ from dslocal.plan.memory.kv_cache import OVERLAPPING_RATIO
 from dslocal.plan.memory.placement import weights_by_class
 from dslocal.plan.memory.published_attention import LLM_67B, PUBLISHED, V2, saved_share
 from dslocal.plan.memory.shape import ModelShape, shape_of
-from dslocal.plan.speed import (
-    Rates,
-    bytes_by_tier,
-    layer_seconds,
-    traffic,
-    weight_bytes_per_token,
-)
+from dslocal.plan.speed import Rates
 
+from .forecast_arithmetic import figure, forecast_rows, kv_cache_split, print_rows
 from .plain_console import plain_console, print_unpadded
 
 ATTENTION_KINDS = ("MHA", "GQA", "MQA", "MLA", "CSA")
@@ -40,8 +35,10 @@ def print_arithmetic(found: Assessment, rates: Rates, machine: Machine) -> None:
     """Print a plan's figures: weights by class, the KV cache by token, what a token reads."""
     console = plain_console()
     print_unpadded(console, _weights_table(found))
-    for line in (*_kv_cache_lines(found), *_traffic_lines(found, rates, machine)):
+    for line in kv_cache_lines(found):
         console.print(Text(line))
+    rows = (*kv_cache_split(found), *forecast_rows(found, rates, machine))
+    print_rows(console, rows)
     print_attention_kinds()
 
 
@@ -89,7 +86,8 @@ def _weights_table(found: Assessment) -> Table:
     return table
 
 
-def _kv_cache_lines(found: Assessment) -> list[str]:
+def kv_cache_lines(found: Assessment) -> list[str]:
+    """Return what the KV cache takes for a token, and for a full context."""
     header, load_config = found.model.header, found.plan.load_config
     shape = shape_of(header)
     per_token = kv_bytes_per_token(header, load_config.kv_type)
@@ -99,17 +97,14 @@ def _kv_cache_lines(found: Assessment) -> list[str]:
         values = _compressed_values(shape)
     else:
         parts = (shape.n_embd_k_gqa, shape.n_embd_v_gqa, shape.indexer_head_size)
-        row = " + ".join(f"{part:,}" for part in parts if part)
+        sizes = [f"{part:,}" for part in parts if part]
+        row = sizes[0] if len(sizes) == 1 else f"({' + '.join(sizes)})"
         values = f"{shape.n_layer} layers × {row} values"
     lines = [f"KV cache ({shape.kind}): {values} in {name} = {per_token:,} bytes a token"]
-    if not shape.compress_ratios:
-        return [*lines, f"  × {load_config.n_ctx:,} tokens = {binary_size(total)}"]
-    growing = per_token * load_config.n_ctx
-    return [
-        *lines,
-        f"  × {load_config.n_ctx:,} tokens = {binary_size(growing)}, and a window and running"
-        f" sums that do not grow: {binary_size(max(total - growing, 0))}",
-    ]
+    read = per_token * load_config.n_ctx
+    lines.append(f"  {per_token:,} bytes × {load_config.n_ctx:,} tokens = {figure(read / 1e6)} MB")
+    rest = ", with a window and running sums that do not grow" if shape.compress_ratios else ""
+    return [*lines, f"  {binary_size(total)} are reserved for it{rest}"]
 
 
 def _compressed_values(shape: ModelShape) -> str:
@@ -121,26 +116,3 @@ def _compressed_values(shape: ModelShape) -> str:
         values = f"({shape.n_embd_k_gqa:,}{indexer})" if indexer else f"{shape.n_embd_k_gqa:,}"
         parts.append(f"{count} layers × {values} values / {ratio} tokens")
     return " + ".join(parts)
-
-
-def _traffic_lines(found: Assessment, rates: Rates, machine: Machine) -> list[str]:
-    header, plan = found.model.header, found.plan
-    megabytes = weight_bytes_per_token(header, plan.load_config) / 1e6
-    lines = [f"a token reads {megabytes:,.0f} MB of weights; with the context half full:"]
-    bytes_per_s = {"GPU": rates.gpu, "RAM": rates.ram, "SSD": rates.ssd}
-    read = traffic(header, plan.load_config, plan.memory, machine)
-    for tier, nbytes in bytes_by_tier(read).items():
-        rate = bytes_per_s[tier]
-        milliseconds = nbytes / rate * 1e3
-        lines.append(
-            f"  {tier}: {nbytes / 1e6:,.0f} MB at {rate / 1e9:,.1f} GB/s = {milliseconds:,.1f} ms"
-        )
-    if plan.load_config.stream_experts:
-        likely = traffic(header, plan.load_config, plan.memory, machine, skewed=True)
-        lines.append(
-            "  if the router chooses all experts equally often; if it chooses the n-th most"
-            f" frequent expert 1/n as often as the first, the SSD: {likely.ssd / 1e6:,.0f} MB"
-        )
-    if layers := layer_seconds(header, plan.load_config, rates):
-        lines.append(f"  and its layers take {layers * 1e3:,.1f} ms besides")
-    return lines

@@ -97,7 +97,7 @@ def _plan_rows(
         yield "instead", f"{instead.command}: {recommendation_text(instead)}"
     if found.model.download:
         download = decimal_size(found.model.download, mb_decimals=0)
-        yield "download", f"{download}, {_method(found)}"
+        yield from _titled("download", [f"{download}, {_method(found)}", *_disk_lines(found)])
     yield from _titled(
         "gave up", [f"{step.what}: saved {binary_size(step.saved)}" for step in plan.gave_up]
     )
@@ -135,6 +135,12 @@ def _method(found: Assessment) -> str:
             return "the checkpoint, by dslocal convert --imatrix auto; dslocal pull cannot"
         case "":
             return "none: the checkpoint has only pickled weights, which are never opened"
+
+
+def _disk_lines(found: Assessment) -> Iterator[str]:
+    """Yield why a conversion takes less disk than is downloaded, where it does."""
+    if found.model.method == "converted" and found.model.disk < found.model.download:
+        yield "less disk than is fetched: pull converts a shard at a time, then deletes it"
 
 
 def _titled(title: str, texts: Sequence[str]) -> Iterator[Row]:

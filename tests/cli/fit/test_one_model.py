@@ -12,6 +12,7 @@ from support.cli.fit_answers import GIB, QWEN, V3, check, one, table, text
 from support.cli.running import Run
 from support.gguf.published_shapes import write_header
 from support.machines.planning import REGISTRY
+from support.terminal.calculator import assert_right
 
 
 def test_the_quantizations_are_those_that_the_model_recommends(run: Run) -> None:
@@ -46,6 +47,14 @@ def test_a_name(run: Run) -> None:
     planned = " ".join(text(run, "deepseek-v2-lite-chat", "--quant", "Q4_K_M").split())
     assert "31.4 GB, the checkpoint, which is converted; 28.4 GB of disk at most" in planned
     assert "with      Q8_0: on the CPU" in shown
+
+
+def test_why_a_conversion_takes_less_disk_than_is_downloaded_is_said(run: Run) -> None:
+    reason = "pull converts a shard at a time, then deletes it"
+    large = " ".join(text(run, "deepseek-r1", "--ram", "64GB").split())
+    assert "download 688.6 GB, the checkpoint, which is converted; 266.4 GB of disk" in large
+    assert reason in large
+    assert reason not in text(run, QWEN)
 
 
 def test_a_gguf_file(run: Run, nano: Path, tmp_path: Path) -> None:
@@ -93,6 +102,13 @@ def test_explain(run: Run) -> None:
             "V2's cache at 6 bits, as it is deployed, is 25,920 bytes a token: 93.3% less than"
             " the 67B's 389,120"
         ) in " ".join(shown.split())
+        whole = run.inside("fit", *args, "--explain").stdout.decode().splitlines()
+        for line in whole:
+            assert_right(line)
+        if args:
+            title = "  forecast:  "
+            said = next(line.removeprefix(title) for line in whole if line.startswith(title))
+            assert f"forecast  {said}" in whole
     assert "KV cache (MLA): 61 layers × 576 values in f16 = 70,272 bytes a token" in shown
     for tier in ("GPU:", "RAM:", "SSD:"):
         assert tier in shown

@@ -1,0 +1,71 @@
+"""How fast a plan will be: the bytes that a token reads from each tier, over what that tier gives.
+
+A decoded token reads all dense, attention and shared weights, the experts that it is routed to, and
+the KV cache. :mod:`.rates` says what a machine gives, :mod:`.traffic` what is read, and
+:mod:`.forecast` puts them together, in parts that ``dslocal fit --explain`` prints. How far that is
+from published measurements, tests/benchmarks/published_speeds.py says.
+"""
+
+from .forecast import (
+    EXPERT_MATRICES,
+    SPREAD,
+    Speed,
+    TokenTime,
+    forecast,
+    forecast_times,
+    tokens_per_s,
+)
+from .layer_time import LayerCount, layer_counts, layer_seconds
+from .rates import (
+    CORE_RATE,
+    CPU_EFFICIENCY,
+    GPU_EFFICIENCY,
+    NO_LAYER_TIME,
+    OTHER_RAM,
+    SMALL_READ,
+    LayerTime,
+    Rates,
+    rates_for,
+    used_ram_bandwidth,
+)
+from .traffic import (
+    Traffic,
+    WeightReads,
+    WeightRoom,
+    published_bytes_per_token,
+    traffic,
+    weight_bytes_per_token,
+    weight_reads,
+    weight_room,
+)
+
+__all__ = [
+    "CORE_RATE",
+    "CPU_EFFICIENCY",
+    "EXPERT_MATRICES",
+    "GPU_EFFICIENCY",
+    "NO_LAYER_TIME",
+    "OTHER_RAM",
+    "SMALL_READ",
+    "SPREAD",
+    "LayerCount",
+    "LayerTime",
+    "Rates",
+    "Speed",
+    "TokenTime",
+    "Traffic",
+    "WeightReads",
+    "WeightRoom",
+    "forecast",
+    "forecast_times",
+    "layer_counts",
+    "layer_seconds",
+    "published_bytes_per_token",
+    "rates_for",
+    "tokens_per_s",
+    "traffic",
+    "used_ram_bandwidth",
+    "weight_bytes_per_token",
+    "weight_reads",
+    "weight_room",
+]

@@ -1,0 +1,155 @@
+"""Tokens a second of a plan: the sum of what a token takes on GPU, CPU and SSD.
+
+Experts that are read ahead (:mod:`dslocal.plan.expert_streaming`) come while others are multiplied
+with.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dslocal.gguf.header import GgufHeader
+from dslocal.plan.load_config import LoadConfig, MemoryUse
+from dslocal.plan.machine.machine import Machine
+
+from .layer_time import layer_seconds
+from .rates import Rates
+from .traffic import Traffic, traffic, weight_reads
+
+SPREAD = 0.30  # forecasts are given as a range this far to either side
+EXPERT_MATRICES = 3  # of an expert: gate, up and down
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A range of tokens a second."""
+
+    low: float
+    high: float
+
+    @property
+    def middle(self) -> float:
+        """Return the geometric mean of both ends."""
+        return math.sqrt(self.low * self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTime:
+    """What one token takes, in parts.
+
+    Attributes:
+        read: the bytes that it reads.
+        experts: bytes of experts that the CPU multiplies with while others are read; 0 where none
+            are read ahead.
+        rates: bytes a second of each tier.
+        layers: seconds that its layers take besides reading.
+    """
+
+    read: Traffic
+    experts: float
+    rates: Rates
+    layers: float
+
+    @property
+    def gpu(self) -> float:
+        """Return the seconds of reading on the GPU."""
+        return self.read.gpu / self.rates.gpu if self.rates.gpu else 0.0
+
+    @property
+    def ram_bytes(self) -> float:
+        """Return the bytes that the CPU reads, without experts that are read ahead."""
+        if not self.experts:
+            return self.read.ram
+        return self.read.ram + self.read.ssd - self.experts
+
+    @property
+    def ram(self) -> float:
+        """Return the seconds of reading those bytes."""
+        return self.ram_bytes / self.rates.ram
+
+    @property
+    def using(self) -> float:
+        """Return the seconds of multiplying with experts that are read ahead."""
+        return self.experts / self.rates.ram
+
+    @property
+    def ssd(self) -> float:
+        """Return the seconds of reading from the SSD."""
+        return self.read.ssd / self.rates.ssd
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds of the token.
+
+        Of an expert that is read ahead, one matrix is read while another is used: the first is
+        waited for, and the last is used when all are read.
+        """
+        if not self.experts:
+            return self.gpu + self.ram + self.ssd + self.layers
+        shorter, longer = sorted((self.using, self.ssd))
+        return self.gpu + self.ram + longer + shorter / EXPERT_MATRICES + self.layers
+
+
+def forecast(
+    header: GgufHeader, load_config: LoadConfig, memory: MemoryUse, machine: Machine, rates: Rates
+) -> Speed:
+    """Return the tokens a second while decoding, with the spread of such forecasts."""
+    full, empty = forecast_times(header, load_config, memory, machine, rates)
+    return Speed(_rate(full) * (1 - SPREAD), _rate(empty) * (1 + SPREAD))
+
+
+def forecast_times(
+    header: GgufHeader, load_config: LoadConfig, memory: MemoryUse, machine: Machine, rates: Rates
+) -> tuple[TokenTime, TokenTime]:
+    """Return a token's time at the low and the high end of a forecast, without the spread.
+
+    The low end is that of a full context, the high end that of an empty one. Where experts are read
+    ahead, the low end is for a router that chooses all of them equally often, and the high end for
+    one that prefers some (:func:`.skewed_hit_rate`).
+    """
+    skewed = load_config.stream_experts
+    full = traffic(header, load_config, memory, machine, filled=1.0)
+    empty = traffic(header, load_config, memory, machine, filled=0.0, skewed=skewed)
+    return (
+        _token_time(header, load_config, full, rates),
+        _token_time(header, load_config, empty, rates),
+    )
+
+
+def tokens_per_s(
+    header: GgufHeader,
+    load_config: LoadConfig,
+    memory: MemoryUse,
+    machine: Machine,
+    rates: Rates,
+    filled: float,
+    *,
+    skewed: bool = False,
+) -> float:
+    """Return the middle of such a forecast; 0 when nothing is read.
+
+    Args:
+        header: the model's header.
+        load_config: how it is loaded.
+        memory: what it takes.
+        machine: where it runs.
+        rates: what that reads a second.
+        filled: the share of the context that is filled.
+        skewed: as for :func:`traffic`.
+    """
+    read = traffic(header, load_config, memory, machine, filled=filled, skewed=skewed)
+    return _rate(_token_time(header, load_config, read, rates))
+
+
+def _token_time(
+    header: GgufHeader, load_config: LoadConfig, read: Traffic, rates: Rates
+) -> TokenTime:
+    experts = 0.0
+    if load_config.stream_experts:
+        experts = min(weight_reads(header, load_config).used_in_ram, read.ram + read.ssd)
+    return TokenTime(read, experts, rates, layer_seconds(header, load_config, rates))
+
+
+def _rate(time: TokenTime) -> float:
+    return 1 / time.seconds if time.seconds else 0.0
