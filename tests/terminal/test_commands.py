@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from rich.console import ConsoleDimensions
 from support.chat.chat_loop import Loop
 
 from dslocal.chat import (
@@ -17,12 +18,12 @@ from dslocal.chat import (
     new_conversation,
 )
 from dslocal.errors import DslocalError
-from dslocal.prompts import Message, Thinking
+from dslocal.prompts import Message, Thinking, ToolCall
 from dslocal.terminal import clipboard
 from dslocal.terminal.chat.answer_presenter import shortened
 from dslocal.terminal.chat.commands import COMMANDS, bare_command, shell_hint, suggestions_for
 
-ROWS_FOR_HELP = 20  # on a screen of 24, with what was typed, the next line and the toolbar
+ROWS_FOR_HELP = 24 - 3  # on a screen of 24: with what was typed, the next line and the toolbar
 QUESTION, ANSWER = "What is 47 × 86?", "4042"
 
 # what is typed where nothing has been asked, what is said
@@ -40,6 +41,7 @@ SAID = [
     ("/retry", "/retry: nothing has been asked yet"),
     ("/edit", "/edit: nothing has been asked yet"),
     ("/undo", "/undo: the conversation has no turn to take back"),
+    ("/history", "/history: the conversation has no answer yet"),
     ("/continue", "nothing has been asked yet (an answer that was cut can be continued)"),
     ("/copy", "/copy: the conversation has no answer yet"),
     ("/save", "/save: which file?"),
@@ -147,6 +149,64 @@ def test_the_last_exchange_is_shown_when_resumed(loop: Loop) -> None:
     shown = loop.said(f"/resume {first.id}")
     assert f"› {QUESTION}" in shown
     assert ANSWER in shown
+    assert "earlier question" not in shown
+    assert loop.said("/history").startswith(f"› {QUESTION} reasoned for ")
+
+
+def resumed(loop: Loop, history: list[Message]) -> list[str]:
+    """The lines that are shown when a conversation is resumed, on a screen of 80 by 24."""
+    loop.console.size = ConsoleDimensions(80, 24)
+    stored = new_conversation("nano")
+    stored.save(history)
+    stored.close()
+    loop.said(f"/resume {stored.id}")
+    return loop.words.getvalue().splitlines()
+
+
+def exchange(number: int, answer: str = "") -> list[Message]:
+    text = answer or f"**answer** {number}"
+    return [
+        Message("user", f"question {number}"),
+        Message("assistant", text, reasoning="hm, hm", reasoning_s=1.5),
+    ]
+
+
+def test_the_last_exchanges_are_shown_as_they_were_and_the_rest_on_request(loop: Loop) -> None:
+    """Proves that they are rendered, that they fit on a screen, and how the others are seen."""
+    shown = resumed(loop, [message for number in range(30) for message in exchange(number)])
+    assert len(shown) <= 24 - 2 - 4  # with an input line, a toolbar and an introduction
+    asked = [line for line in shown if line.startswith("› ")]
+    assert asked == [f"› question {number}" for number in range(30 - len(asked), 30)]
+    assert len(asked) >= 3
+    assert f"{30 - len(asked)} earlier questions: /history shows all" in shown
+    assert shown.count("reasoned for 1.5 s") == shown.count("answer 29") * len(asked)
+    assert "hm, hm" not in "".join(shown)
+    assert [loop.said("/history").count(f"› question {n} ") for n in range(30)] == [1] * 30
+    assert loop.said("/history 2").split()[1:3] == ["question", "28"]
+
+
+def test_an_exchange_that_is_longer_than_the_screen_is_shown_at_its_end(loop: Loop) -> None:
+    code = "\n".join(f"line {number}" for number in range(80))
+    shown = resumed(loop, [*exchange(1), *exchange(2, f"```\n{code}\n```")])
+    assert "› question 2" in shown
+    assert "› question 1" not in shown
+    assert "1 earlier question: /history shows all" in shown
+    assert any("line 79" in line for line in shown)
+    assert len(shown) < 24
+    assert "line 0 " in loop.said("/history")
+
+
+def test_a_conversation_that_is_resumed_writes_no_escapes(loop: Loop) -> None:
+    """Proves that questions, answers and names of tools are cleaned, and calls are named."""
+    evil = "\x1b[2Jx\x07"
+    call = ToolCall(f"get{evil}", "{}")
+    answer = Message("assistant", f"{evil}\n\n{evil}", calls=(call,))
+    resumed(loop, [Message("user", evil), answer])
+    for line in ("/history", ""):
+        loop.said(line)
+        assert "\x1b[2J" not in loop.words.getvalue()
+        assert "\x07" not in loop.words.getvalue()
+    assert "(calls get" in loop.said("/history")
 
 
 LONG = "\n".join(f"line {number}" for number in range(100))
@@ -184,7 +244,7 @@ def test_all_commands_are_in_the_help(loop: Loop) -> None:
         "sessions",
         "resume",
     }
-    promised |= {"think", "set", "stats", "exit"}
+    promised |= {"think", "set", "stats", "exit", "history"}
     shown = loop.said("/help")
     assert promised <= set(COMMANDS)
     assert all(f"{command.usage} {command.help}" in shown for command in COMMANDS.values())

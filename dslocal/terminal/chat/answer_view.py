@@ -18,13 +18,12 @@ from types import TracebackType
 from rich.console import Console
 from rich.text import Text
 
+from dslocal.terminal.live_tail import LiveTail
 from dslocal.terminal.markdown.inline import style_of
 from dslocal.terminal.markdown.layout import MarkdownLayout
 from dslocal.terminal.markdown.stream import MarkdownStream
 from dslocal.terminal.sanitise import encodable, sanitise
 from dslocal.terminal.wrapping import Line, wrap
-
-from .live import LiveTail
 
 FRAME_S = 0.05  # seconds from one frame to the next, at least
 MAX_FRAME_SHARE = 0.04  # of the time that is spent on drawing

@@ -128,6 +128,11 @@ COMMANDS = {
         session_commands.save,
         _paths,
     ),
+    "history": Command(
+        "/history [N]",
+        "show this conversation again, or its last N questions",
+        turn_commands.show_history,
+    ),
     "sessions": Command(
         "/sessions [TEXT]",
         "earlier conversations, or those with TEXT in them",
@@ -169,7 +174,7 @@ OTHER_NAMES = {
     **dict.fromkeys(("new", "reset"), "clear"),
     **dict.fromkeys(("regenerate", "regen", "again"), "retry"),
     **dict.fromkeys(("load", "models", "list"), "model"),
-    **dict.fromkeys(("history", "chats"), "sessions"),
+    "chats": "sessions",
     **dict.fromkeys(("attach", "add"), "file"),
 }
 # Lines that are a command although no slash is before them.

@@ -22,10 +22,10 @@ from dslocal.terminal.sanitise import one_line, sanitise
 from dslocal.terminal.word_wrap import wrap_words
 
 from . import commands, toolbar
-from .answer_presenter import AnswerPresenter, Events, OnPrefill, last_paragraph, shortened
-from .answer_view import AnswerView
+from .answer_presenter import AnswerPresenter, Events, OnPrefill, last_paragraph
 from .completion import CommandCompleter
-from .input_line import MARK, InputLine, open_history
+from .earlier_turns import show_last_turns, turns_of
+from .input_line import InputLine, open_history
 from .keys import ANSWER_NOW_KEY_NAME, KeyReader
 
 FIRST_USE = (
@@ -39,7 +39,6 @@ ROWS_OF_INPUT = 2  # the input line, and the one below it
 CONTINUED_BY = "/continue resumes it"
 MAX_NAME = 40  # characters of a model's name
 MAX_QUESTION = 60  # characters of a question in a message
-MAX_REPEATED_QUESTION = 400  # characters of a question that is shown once more
 
 
 class ModelSwitcher(Protocol):
@@ -387,25 +386,12 @@ class ChatLoop:
             f"continuing the conversation of {began}:"
             f" {questions} question{'' if questions == 1 else 's'}"
         )
-        self._show_last_exchange()
+        show_last_turns(self.console, turns_of(session.history), self.notify)
         if self.unanswered:
             asked = one_line(self.unanswered.typed or self.unanswered.content, MAX_QUESTION)
             self.notify(f"the last question has no answer: {asked} (/retry asks it)")
         elif session.is_unfinished:
             self.notify("the last answer was cut (/continue resumes it)")
-
-    def _show_last_exchange(self) -> None:
-        """Show the last question that was answered, and the end of its answer."""
-        answer = self.last_answer()
-        if answer is None:
-            return
-        before = self.session.history[: self.session.history.index(answer)]
-        asked = [message for message in before if message.role == "user"]
-        if asked:
-            question = asked[-1].typed or asked[-1].content
-            self.console.print(Text(f"{MARK}{one_line(question, MAX_REPEATED_QUESTION)}"))
-        with AnswerView(self.console) as view:
-            view.add_answer(sanitise(shortened(answer.content)))
 
     def _show_save_error(self, error: DslocalError) -> None:
         self.notify(f"{error} ({error.hint})")

@@ -9,6 +9,7 @@ from dslocal.errors import UsageError
 from dslocal.terminal import clipboard
 from dslocal.terminal.sanitise import one_line, sanitise
 
+from .earlier_turns import show_turns, turns_of
 from .export import last_code
 
 if TYPE_CHECKING:
@@ -50,6 +51,16 @@ def undo(loop: ChatLoop, _: str) -> None:
     loop.record.unanswered = None
     loop.record.save()
     loop.notify(f"taken back: {one_line(question.typed or question.content, MAX_QUESTION)}")
+
+
+def show_history(loop: ChatLoop, text: str) -> None:
+    """/history: show the conversation again, or the last of its turns."""
+    turns = turns_of(loop.session.history)
+    if not turns:
+        raise UsageError("/history: the conversation has no answer yet")
+    if text and not (text.isascii() and text.isdecimal() and int(text)):
+        raise UsageError(f"/history {text:.40}: how many questions, or nothing for all")
+    show_turns(loop.console, turns[-int(text) :] if text else turns)
 
 
 def copy(loop: ChatLoop, choice: str) -> None:

@@ -71,9 +71,9 @@ def forecast_rows(found: Assessment, rates: Rates, machine: Machine) -> Iterator
         yield "", "what a token takes, with the context half full"
         yield from spread_rows(plan.spread)
         return
-    header, config, memory = found.model.header, plan.load_config, plan.memory
+    header, config = found.model.header, plan.load_config
     reads = weight_reads(header, config)
-    room = weight_room(reads, config, memory, machine)
+    room = weight_room(reads, config, plan.memory, machine)
     yield "", "a token reads all weights but the embeddings, of which it reads a row"
     yield from _weight_rows(reads)
     if room.experts_missing:
@@ -87,7 +87,7 @@ def forecast_rows(found: Assessment, rates: Rates, machine: Machine) -> Iterator
     if len(counts) > 1:
         terms = " + ".join(_ms(count.seconds) for count in counts)
         yield "both:", f"{terms} = {_ms(sum(count.seconds for count in counts))}"
-    full, empty = forecast_times(header, config, memory, machine, rates)
+    full, empty = forecast_times(header, config, plan.memory, machine, rates)
     kv = _kv_bytes(found)
     streams = config.stream_experts and room.experts_missing > 0
     if streams:

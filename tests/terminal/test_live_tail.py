@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from dslocal.terminal.chat.live import LiveTail
+from dslocal.terminal.live_tail import LiveTail
 from dslocal.terminal.wrapping import cells, fold, wrap
 
 
