@@ -144,7 +144,7 @@ def fit(
     show_all: Annotated[
         bool,
         typer.Option(
-            "--all", help="List every model: base models, provers, older ones, what cannot run."
+            "--all", help="List every model. [the best of those that run here, on one screen]"
         ),
     ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show the arithmetic.")] = False,
@@ -216,17 +216,20 @@ def _print_all(
     from dslocal.plan.assessment import as_json as assessment_json
     from dslocal.terminal.reports import fit_table
 
-    best = recommend(recommended_of(rows), enough)
+    recommended = recommended_of(rows)
+    best = recommend(recommended, enough)
     if as_json:
         models = [assessment_json(row, machine, rates.ram) for row in rows]
         print(json.dumps({"models": models, "recommended": best.name if best else None}))
         return
-    registry = catalog.load_registry()
-    shown = [
-        row
-        for row in rows
-        if show_all or (registry[row.model.name].is_usual and row.plan.verdict != "no")
-    ]
+    shown = rows
+    if not show_all:
+        registry = catalog.load_registry()
+        usual = [row for row in rows if registry[row.model.name].is_usual]
+        usual = [row for row in usual if row.plan.verdict != "no"]
+        names = [best.name] if best else []
+        names += [row.model.name for row in recommended]
+        shown = fit_table.rows_for_a_screen(usual, machine, best, enough, names)
     fit_table.print_table(shown, machine, best, enough, hidden=len(rows) - len(shown))
 
 

@@ -34,10 +34,60 @@ RUNS_ON = {
     "no": "–",
 }
 CONVERTED = " c"
+RUNS_WELL = "runs well here"
+PIPED_COLUMNS, PIPED_ROWS = 80, 24  # of the screen that a table in a pipe would fit on
+PROMPT_ROWS = 2  # of a screen: the command, and the next prompt
 LEGEND = (
     "memory in GiB, fetch and disk in GB; t/s: tokens a second, a forecast"
-    f"\n{CONVERTED.strip()}: a checkpoint, converted here. dslocal fit MODEL shows the plan of one"
+    f"\n{CONVERTED.strip()}: a checkpoint, converted here. dslocal fit MODEL plans one"
 )
+
+
+def rows_for_a_screen(
+    rows: Sequence[Assessment],
+    machine: Machine,
+    best: RecommendedModel | None,
+    enough: float,
+    preferred: Sequence[str],
+) -> list[Assessment]:
+    """Return the rows with which the table fits on a screen, in their order.
+
+    The model to take is there, and of each group the best; then come those that run well, the
+    preferred ones first and larger ones before smaller ones, and then the fastest of the others.
+
+    Args:
+        rows: the models, from small to large.
+        machine: the machine.
+        best: the model to take.
+        enough: tokens a second that are fast enough.
+        preferred: names of models that are preferred, in their order.
+    """
+    console = plain_console()
+    width = min(console.width, PIPED_COLUMNS) if not console.is_terminal else console.width
+    texts = [machine_line(machine), *(f"note: {note}" for note in machine.notes), HEADER]
+    texts += [*LEGEND.split("\n"), *_recommendation(best, enough)]
+    taken = sum(len(Text(text).wrap(console, width)) for text in texts)
+    groups = [_by_value(group, title, preferred) for title, _, group in _groups(rows, enough)]
+    groups.reverse()  # what runs well comes first
+    room = (console.height if console.is_terminal else PIPED_ROWS) - PROMPT_ROWS
+    room -= taken + len(groups)
+    firsts = [group[0] for group in groups]
+    others = [row for group in groups for row in group[1:]]
+    chosen = {row.model.name for row in [*firsts, *others][: max(room, len(firsts))]}
+    return [row for row in rows if row.model.name in chosen]
+
+
+def _by_value(
+    group: Sequence[Assessment], title: str, preferred: Sequence[str]
+) -> list[Assessment]:
+    """Return a group's rows, those first that most people would take."""
+    if title != RUNS_WELL:
+        return sorted(
+            group, key=lambda row: (row.model.name not in preferred[:1], -row.speed.middle)
+        )
+    places = {name: place for place, name in enumerate(preferred)}
+    larger_first = reversed(group)
+    return sorted(larger_first, key=lambda row: places.get(row.model.name, len(places)))
 
 
 def print_table(
@@ -83,7 +133,7 @@ def _groups(
         ("cannot run here", "dim", [row for row in rows if row.plan.verdict == "no"]),
         ("from the SSD", "yellow", [row for row in rows if row.plan.verdict == "ssd"]),
         (f"slow: less than {enough:g} tokens a second", "yellow", slow),
-        ("runs well here", "green", well),
+        (RUNS_WELL, "green", well),
     )
     return ((title, style, group) for title, style, group in groups if group)
 

@@ -61,8 +61,8 @@ def test_table(run: Run, args: list[str]) -> None:
 def test_what_few_people_want_is_shown_with_all_alone(run: Run, args: list[str]) -> None:
     shown, rows = text(run, *args), table(run, *args)
     names = {line.removeprefix("→").split()[0] for line in shown.splitlines() if line.strip()}
-    for name, row in rows.items():
-        assert (name in names) == (REGISTRY[name].is_usual and row["verdict"] != "no"), name
+    usual = {n for n, row in rows.items() if REGISTRY[n].is_usual and row["verdict"] != "no"}
+    assert names & set(rows) <= usual
     assert "more: --all" in shown
     # on a small terminal the end is what one sees: what runs well, and what to take
     last = shown.splitlines()[-23:]
@@ -70,6 +70,22 @@ def test_what_few_people_want_is_shown_with_all_alone(run: Run, args: list[str])
         rows[name]["verdict"] in PLACES and middle(rows[name]) >= 8 for name in names & set(rows)
     ):
         assert "runs well here" in last
+
+
+@pytest.mark.parametrize("args", [*MACHINES, ["--ram", "64GB", "--gpu", "RTX 4090"]], ids=" ".join)
+def test_the_best_few_models_fit_on_a_screen(run: Run, args: list[str]) -> None:
+    """Proves that a screen of 80 by 24 shows all of it, and of each group something."""
+    shown, rows = text(run, *args).splitlines(), table(run, *args)
+    assert len(shown) + 2 <= 24  # with the command and the next prompt
+    names = {line.removeprefix("→").split()[0] for line in shown if line.strip()} & set(rows)
+    usual = {n for n, row in rows.items() if REGISTRY[n].is_usual and row["verdict"] != "no"}
+    kinds = [{rows[name]["verdict"] == "ssd" for name in some} for some in (names, usual)]
+    assert kinds[0] == kinds[1]
+    hidden = next(line for line in shown if "more: --all" in line)
+    assert f"{len(rows) - len(names)} more: --all" in hidden
+    well = {name for name in usual if rows[name]["verdict"] in PLACES and middle(rows[name]) >= 8}
+    if names != usual and rows and well - names:
+        assert len(shown) + 2 == 24  # nothing is hidden that has room
 
 
 RECOMMENDED = [
