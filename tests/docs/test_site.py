@@ -44,7 +44,13 @@ def tools() -> Iterator[Any]:
             return importlib.import_module(name)
 
         yield load
-    for name in ("benchmark_pages", "cli_reference", "clone_and_site", "family_table"):
+    for name in (
+        "benchmark_pages",
+        "cli_reference",
+        "clone_and_site",
+        "family_table",
+        "python_reference",
+    ):
         sys.modules.pop(name, None)
 
 
@@ -136,6 +142,18 @@ def test_every_public_name_is_in_the_python_reference() -> None:
     for path in re.findall(r"^::: (\S+)", page, re.MULTILINE):
         module, _, name = path.rpartition(".")
         assert getattr(importlib.import_module(module), name).__doc__, path
+
+
+def test_the_tables_of_public_names_are_current(tools: Any) -> None:
+    """Proves that a clone, too, shows each name with the first line of its docstring."""
+    module = tools("python_reference")
+    page = (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
+    assert module.with_tables(page) == page, "python docs/tools/python_reference.py renews it"
+    for path in re.findall(r"^::: (\S+)", page, re.MULTILINE):
+        row = re.search(rf"^\| `{path.rpartition('.')[2]}` \| (.+) \|$", page, re.MULTILINE)
+        assert row, path
+        assert row[1].endswith("."), row[0]
+        assert len(row[1]) < 160, row[0]
 
 
 def test_the_command_line_reference_is_complete(tools: Any) -> None:
