@@ -16,6 +16,7 @@ from typing import Literal
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.machine.machine import Machine
+from dslocal.plan.memory.footprint import cpu_work_bytes
 from dslocal.plan.memory.shape import can_draft
 
 from .budget import Budget
@@ -123,7 +124,7 @@ def _plan_with_workers(header: GgufHeader, machine: Machine, overrides: Override
     if not found.uses_workers:
         return make_plan(header, replace(machine, workers=()), overrides)
     steps = steps_between(here, wanted, config)
-    memory = _memory_here(here.memory(config), found)
+    memory = _memory_here(here.memory(config), found, cpu_work_bytes(header, config))
     return Plan(found.config, memory, "workers", steps, spread=found)
 
 
@@ -133,12 +134,13 @@ def _free_everywhere(machine: Machine) -> int:
     return here + sum(each.free for each in machine.workers)
 
 
-def _memory_here(alone: MemoryUse, found: LayerSpread) -> MemoryUse:
+def _memory_here(alone: MemoryUse, found: LayerSpread, work: int) -> MemoryUse:
     """Return what a spread takes of this machine.
 
     Args:
         alone: what the model would take if all of it were here, on the CPU.
         found: the spread.
+        work: what the CPU takes of that while it computes, which it does not without a layer.
     """
     cpu = [share for share in found.shares if share.place.number < 0]
     gpus = [share for share in found.shares if share.place.number >= 0 and not share.place.endpoint]
@@ -147,7 +149,14 @@ def _memory_here(alone: MemoryUse, found: LayerSpread) -> MemoryUse:
         sizes = [sum(getattr(share, name) for share in shares) for shares in (gpus, cpu)]
         return DeviceShare(sizes[0], sizes[1])
 
-    return replace(alone, weights=part("weights"), kv=part("kv"), compute=part("compute"))
+    saved = 0 if any(share.layers for share in cpu) else work
+    return replace(
+        alone,
+        weights=part("weights"),
+        kv=part("kv"),
+        compute=part("compute"),
+        overhead=DeviceShare(alone.overhead.gpu, alone.overhead.host - saved),
+    )
 
 
 def _search(problem: SearchProblem) -> Plan:

@@ -19,7 +19,9 @@ from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.machine.remote import RemoteDevice
-from dslocal.plan.memory.footprint import footprint
+from dslocal.plan.memory.footprint import cpu_work_bytes, footprint, largest_batch
+from dslocal.plan.memory.llamacpp_mirror.graph import reserve_inputs
+from dslocal.plan.memory.shape import shape_of
 from dslocal.plan.overrides import Overrides
 from dslocal.plan.refusal import require_fit
 from dslocal.plan.search import Plan, make_plan
@@ -115,6 +117,22 @@ def test_a_faster_worker_gets_all_layers() -> None:
         0,
         header(QWEN_7B).of_arch("block_count") + 1,
     ]
+
+
+def test_without_a_layer_here_the_plan_has_no_buffer_for_one() -> None:
+    """Proves that this machine then takes the embeddings, the graph's inputs and the process.
+
+    nano with 107 layers of ballast took 89 MiB here where three workers had all of it, 19 of them
+    pages of libraries (tests/benchmarks/rpc_namespaces.py): one layer's buffer alone is 198 MiB.
+    """
+    model, machine = header(QWEN_7B), here(16, worker(16))
+    plans = [make_plan(model, machine, Overrides(n_ctx=4096, n_gpu_layers=n)) for n in (999, 5)]
+    away, shared = (plan.memory for plan in plans)
+    assert all(plan.verdict == "workers" for plan in plans)
+    assert away.kv.host == 0
+    batch = largest_batch(plans[0].load_config)
+    assert away.compute.host == reserve_inputs(shape_of(model), batch) < shared.compute.host
+    assert away.overhead.host == shared.overhead.host - cpu_work_bytes(model, plans[0].load_config)
 
 
 def test_the_layers_that_the_user_sends_away_are_kept_to() -> None:

@@ -52,6 +52,7 @@ class Place:
         number: which device of the worker, or GPU of this machine; -1 for this machine's CPU.
         free: bytes that may be taken.
         fixed: bytes that are taken as soon as it has a layer: buffers for intermediate results.
+        idle: bytes of buffers that are taken where it has none: the inputs of the graph.
         rate: bytes a second that decoding reads.
         layer: what a layer takes besides.
         round_trip: seconds that a token's way there and back takes.
@@ -67,6 +68,7 @@ class Place:
     layer: LayerTime = NO_LAYER_TIME
     round_trip: float = 0.0
     receives: bool = False
+    idle: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,7 @@ def places_of(
     rates = rates_for(machine)
     alone = footprint(header, replace(config, n_gpu_layers=0, split=(), mtp=False))
     batch = largest_batch(config)
-    buffer = gpu_buffer_sizes(shape, batch, "other", NOTHING_IN_RAM).gpu
+    buffers = gpu_buffer_sizes(shape, batch, "other", NOTHING_IN_RAM)
     taken = alone.output.host + alone.overhead.host + table.embeddings
     if machine.unified:  # what the GPU may take is a part of the RAM
         taken += machine.vram
@@ -199,12 +201,13 @@ def places_of(
             alone.compute.host,
             machine.rate or rates.ram,
             NO_LAYER_TIME if machine.rate else rates.ram_layer,
+            idle=buffers.host,
         )
     ]
     work = cpu_work_bytes(header, config)
-    places += [_worker_place(device, buffer, work) for device in machine.workers]
+    places += [_worker_place(device, buffers.gpu, work) for device in machine.workers]
     for number, gpu in enumerate(machine.gpus):
-        fixed = buffer + GPU_CONTEXT_BYTES[gpu.kind]
+        fixed = buffers.gpu + GPU_CONTEXT_BYTES[gpu.kind]
         kernels = GPU_EFFICIENCY[gpu.kind]
         rate = one_gpu_bandwidth(gpu, machine) * kernels.share
         places.append(Place(gpu.name, "", number, gpu.free, fixed, rate, kernels.layer))
@@ -266,7 +269,7 @@ def _best_ends(table: LayerTable, places: list[Place], pinned: int | None) -> li
 def _fits(table: LayerTable, place: Place, start: int, end: int, largest: int) -> bool:
     """Return whether layers fit a place, the largest tensor of which has ``largest`` bytes."""
     if end == start:
-        return place.free > 0 or place.number >= 0
+        return place.idle <= place.free * (1 - HEADROOM) or place.number >= 0
     weights = table.weights[end] - table.weights[start]
     kept = table.kv[end] - table.kv[start] + place.fixed
     arriving = largest if place.receives else 0
@@ -306,7 +309,7 @@ def _share(table: LayerTable, place: Place, start: int, end: int) -> Share:
         layers=end - start,
         weights=table.weights[end] - table.weights[start] + (table.embeddings if is_here else 0),
         kv=table.kv[end] - table.kv[start],
-        compute=place.fixed if end > start or is_here else 0,
+        compute=place.fixed if end > start else place.idle,
         read=_read(table, start, end),
         count=_layer_count(table, place, start, end),
         seconds=_seconds(table, place, start, end),
