@@ -4,6 +4,7 @@ when nothing else does.
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -19,6 +20,7 @@ from dslocal.cli.commands.doctor import OPTIONAL_PACKAGES
 from dslocal.home import write_state
 from dslocal.home.paths import prefix_dir
 from dslocal.terminal import capabilities
+from dslocal.terminal.reports.doctor_report import print_report
 
 
 def test_a_sound_installation(own: Run) -> None:
@@ -165,3 +167,35 @@ def test_control_characters_are_not_passed_on(own: Run) -> None:
     assert done.returncode == 0
     assert b"\x1b" not in done.stdout
     assert b"\x07" not in done.stdout
+
+
+class TerminalText(io.StringIO):
+    """A text that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_long_lines_are_wrapped_below_themselves_on_a_terminal_alone(
+    own: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, found = asked(own)
+    problem = {"stops": False, "what": "word " * 40, "mend": "another " * 30}
+    shown: dict[type[io.StringIO], list[str]] = {}
+    monkeypatch.setenv("COLUMNS", "80")
+    for kind in (io.StringIO, TerminalText):
+        with kind() as out, monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", out)
+            print_report(found, [problem])
+            shown[kind] = out.getvalue().splitlines()
+    piped, wrapped = shown.values()
+    assert [line for line in piped if line.startswith("! ")] == [
+        line for line in piped if "→" in line
+    ]
+    assert max(map(len, piped)) > 400
+    start = next(number for number, line in enumerate(wrapped) if line.startswith("! "))
+    finding = wrapped[start:-1]
+    assert len(finding) > 5
+    assert all(line.startswith("  ") for line in finding[1:])
+    assert all(len(line) < 80 for line in finding)
+    assert " ".join(" ".join(finding).split()) in " ".join(" ".join(piped).split())
