@@ -1,4 +1,4 @@
-"""A DeepSeek safetensors checkpoint to quantized GGUF files, in a single pass.
+"""Convert a DeepSeek safetensors checkpoint to quantized GGUF files in a single pass.
 
 Headers first, the whole output laid out from them, then workers that read, dequantize, quantize and
 write a few rows at a time: no torch, no intermediate file, memory that does not grow with the

@@ -79,7 +79,7 @@ def _check_dtype(checkpoint: Checkpoint, tensor: TensorInfo) -> None:
     if tensor.dtype in SCALED:
         if len(tensor.shape) != 2:
             raise UnsupportedModelError(
-                "is FP8 and not a matrix", file=tensor.file, tensor=tensor.name
+                "is FP8 but not a matrix", file=tensor.file, tensor=tensor.name
             )
         checkpoint.scale_of(tensor)
 

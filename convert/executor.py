@@ -1,4 +1,4 @@
-"""Carrying out a plan: one pass over the shards on all cores, every unit written where it belongs.
+"""Carry out a plan: one pass over the shards on all cores, which writes every unit at its place.
 
 After an interruption the same call continues where it stopped.
 """
@@ -114,7 +114,7 @@ def write_gguf(
     except OSError as e:
         raise ConversionError(
             f"{outs[0]}: cannot be written: {e.strerror}",
-            hint="solve that and run it again: it continues where it stopped",
+            hint="solve that and repeat the command: it continues where it stopped",
         ) from e
     seconds = time.perf_counter() - began
     return [
@@ -227,7 +227,7 @@ def _require_room(files: Sequence[OutputFile]) -> None:
         if needed > free:
             raise ConversionError(
                 f"{folder}: {gigabytes(needed, 3)} are needed, {gigabytes(free, 3)} are free",
-                hint="make room, choose a smaller --quant or another -o",
+                hint="free some space, or choose a smaller --quant or another -o",
             )
 
 

@@ -73,7 +73,7 @@ def plan_conversion(
         mtp = "drop"
         notices.append(
             "config.json announces a multi-token-prediction (MTP) layer whose tensors are not in "
-            "the checkpoint: converted without it"
+            "the checkpoint: it is converted without that layer"
         )
     jobs = [(architecture, recipe) for recipe in recipes]
     if drafter and mtp in ALONE:
@@ -87,8 +87,8 @@ def plan_conversion(
         notices += architecture.warnings(config)
     if drafter and mtp == "keep" and _has_drafter(checkpoint, drafter):
         notices.append(
-            f"{drafter.models} is left out: the model's file has no place for it; "
-            "--with-drafter writes it to a file of its own"
+            f"{drafter.models} is left out: it does not fit into the model's file; --with-drafter "
+            "writes it to a separate file"
         )
     for output in outputs:
         notices += _needless_bits(output)
@@ -109,11 +109,11 @@ def _check_drafter(
     if mtp == "dspark-only" and not has_dspark:
         raise UsageError(
             f"--dspark-only: {name} has no DSpark drafter",
-            hint="--mtp-only, where it has a multi-token-prediction layer",
+            hint="use --mtp-only if it has a multi-token-prediction layer",
         )
     if mtp == "only" and has_dspark:
         raise UsageError(
-            f"--mtp-only: {name} has DSpark's stages in place of a multi-token-prediction layer",
+            f"--mtp-only: {name} has DSpark's stages instead of a multi-token-prediction layer",
             hint="--dspark-only",
         )
     if mtp == "only" and not drafter:
@@ -126,7 +126,7 @@ def _check_drafter(
             )
     if mtp == "beside" and not drafter:
         raise UsageError(
-            f"--with-drafter: {name} has no drafter that needs a file of its own",
+            f"--with-drafter: {name} has no draft model that needs a separate file",
             hint="V3's multi-token-prediction layer is in the model's file: leave the option out",
         )
 
@@ -191,8 +191,8 @@ class _OutputPlanner:
         recipe = measured_recipe(recipe, checkpoint, tensors, self.imatrix)
         if isinstance(recipe, SizedRecipe) and not checkpoint.source.is_local:
             self.notices.append(
-                f"--size {recipe.name}: the weights are not on this machine yet, so the harm of "
-                "each type is estimated by the tensor's class instead of measured"
+                f"--size {recipe.name}: the weights are not on this machine yet, so the error of "
+                "each type is estimated from the tensor's class and not measured"
             )
         found = choose_types(recipe, architecture.arch, tensors, metadata, traits, self.imatrix)
         self.notices += found.notices

@@ -1,4 +1,4 @@
-"""Checking a finished conversion against its source: every weight read again and compared.
+"""Check a finished conversion against its source: read every weight again and compare it.
 
 The relative RMSE of each tensor class is set against what its types can do (RELATIVE_ERROR); one
 that is far above it is wrong.

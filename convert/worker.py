@@ -259,5 +259,7 @@ def read_bytes(shard: BinaryIO, tensor: TensorInfo, start: int, nbytes: int) -> 
 
 def _ended(tensor: TensorInfo) -> CheckpointError:
     return CheckpointError(
-        "ended while it was read: the file has changed", file=tensor.file, tensor=tensor.name
+        "became shorter while it was read: the file was changed",
+        file=tensor.file,
+        tensor=tensor.name,
     )

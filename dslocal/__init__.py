@@ -10,9 +10,9 @@
     dslocal.convert("DeepSeek-R1/", "r1.gguf", quant="Q4_K_M")
     dslocal.plan("deepseek-r1", ram="128GiB").tokens_per_second
 
-Everything in ``__all__`` is public. It is imported when it is first used, so that ``import
-dslocal`` costs nothing. ``dslocal.convert`` and ``dslocal.plan`` are functions and, as
-``dslocal.convert.…`` and ``dslocal.plan.…``, the packages that do the work.
+Everything in ``__all__`` is public. Each name is imported at its first use, so that ``import
+dslocal`` is fast. ``dslocal.convert`` and ``dslocal.plan`` are functions. They are also packages,
+whose modules ``dslocal.convert.…`` and ``dslocal.plan.…`` do the work.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ if TYPE_CHECKING:
 
 
 class _CallablePackage(ModuleType):
-    """A package that is also the function of its name."""
+    """A package that can be called as the function with its name."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         name = self.__name__.rpartition(".")[2]
@@ -141,7 +141,7 @@ class _CallablePackage(ModuleType):
 
 
 class _Root(ModuleType):
-    """This package. Importing a package below it sets an attribute here."""
+    """This package, whose attributes an import of a package below it sets."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _CALLABLE_PACKAGES and isinstance(value, ModuleType):

@@ -2,7 +2,7 @@
 
 ::
 
-    DslocalError                        1  anything that went wrong and was understood
+    DslocalError                        1  any error with a known cause
     ├── UsageError                      2  an argument or a setting that makes no sense
     ├── NotFoundError                   3  no such model or file
     ├── DoesNotFitError                 4  the machine is too small for what was asked
@@ -22,9 +22,9 @@
 
 An error is raised where the fact is known, with the name of the file and tensor in its message.
 ``dslocal.cli`` prints it once, as one line with its hint, and exits with its code.
-:class:`Terminated` is not an error but the end that a signal asks for. Two exit codes
-belong to no error: :attr:`ExitCode.NO_MAJORITY` is a result, and the codes above 128 are a shell's
-for a process that a signal ended.
+:class:`Terminated` is not an error: it ends the process after a signal. Some exit codes belong to
+no error: :attr:`ExitCode.NO_MAJORITY` is a result, and the codes above 128 are those that a shell
+uses for a process that a signal ended.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ __all__ = [
 
 
 class ExitCode(IntEnum):
-    """All codes that a dslocal process ends with."""
+    """All exit codes of dslocal."""
 
     SUCCESS = 0
     FAILURE = 1
@@ -73,8 +73,8 @@ class DslocalError(Exception):
     """The base of all errors.
 
     Attributes:
-        hint: One sentence that says what would help, or an empty string.
-        exit_code: What the process exits with when nothing handles the error.
+        hint: What to do, in one sentence, or an empty string.
+        exit_code: The exit code of a process that does not handle the error.
     """
 
     exit_code = ExitCode.FAILURE
@@ -85,19 +85,19 @@ class DslocalError(Exception):
 
 
 class UsageError(DslocalError):
-    """An argument, a setting or a request that makes no sense."""
+    """An argument, a setting or a request is not valid."""
 
     exit_code = ExitCode.USAGE
 
 
 class NotFoundError(DslocalError):
-    """No such model, file, repository or revision."""
+    """There is no such model, file, repository or revision."""
 
     exit_code = ExitCode.NOT_FOUND
 
 
 class DoesNotFitError(DslocalError):
-    """The machine has too little memory for the model, whatever is reduced."""
+    """The machine has too little memory for the model, even after all reduction steps."""
 
     exit_code = ExitCode.DOES_NOT_FIT
 
@@ -109,13 +109,13 @@ class ContextOverflowError(DslocalError):
 
 
 class SchemaError(DslocalError):
-    """The answer does not match the JSON schema, grammar or pattern that it was to match."""
+    """The answer does not satisfy its JSON Schema, grammar or pattern."""
 
     exit_code = ExitCode.SCHEMA
 
 
 class CheckpointError(DslocalError):
-    """A safetensors checkpoint that is damaged or hostile.
+    """A safetensors checkpoint is damaged or hostile.
 
     Attributes:
         file: The file at fault, where there is one. The message names it already.
@@ -130,31 +130,31 @@ class CheckpointError(DslocalError):
 
 
 class UnsupportedModelError(CheckpointError):
-    """A checkpoint or GGUF file of a family that dslocal does not know."""
+    """dslocal does not know the family of a checkpoint or GGUF file."""
 
 
 class ConversionError(DslocalError):
-    """Writing a GGUF file failed."""
+    """A GGUF file could not be written."""
 
 
 class DownloadError(DslocalError):
-    """A hub that cannot be reached, refuses, or sends something else than it promised."""
+    """A hub cannot be reached, refuses a request, or sends wrong data."""
 
 
 class UnreachableError(DownloadError):
-    """A hub that cannot be reached from here, so that nothing is known of what it has."""
+    """A hub cannot be reached, so that nothing is known about its files."""
 
 
 class GgufError(DslocalError):
-    """A GGUF file that is damaged or hostile."""
+    """A GGUF file is damaged or hostile."""
 
 
 class WorkerError(DslocalError):
-    """A machine that was to hold a part of a model cannot be reached, or is not what it should be.
+    """A machine that should hold a part of a model cannot be reached, or is not a suitable worker.
 
     Attributes:
         endpoint: The machine, as ``HOST:PORT``. The message names it already.
-        missing: It and the others that cannot be used either; the message names them all.
+        missing: This machine and the others that cannot be used; the message names them all.
         reason: The message without names.
     """
 
@@ -173,7 +173,7 @@ class EngineError(DslocalError):
 
 
 class OutOfMemoryError(EngineError):
-    """llama.cpp did not get the memory that was planned for it."""
+    """llama.cpp could not allocate the memory that was planned."""
 
     exit_code = ExitCode.DOES_NOT_FIT
 
@@ -183,14 +183,14 @@ class RemoteEngineError(EngineError):
 
 
 class EngineMissingError(EngineError):
-    """llama-cpp-python is absent, or not of the version that dslocal uses."""
+    """llama-cpp-python is missing, or has a version that dslocal does not support."""
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal asked the process to end: SIGTERM, SIGHUP or SIGQUIT.
+    """The process must end because of a signal: SIGTERM, SIGHUP or SIGQUIT.
 
-    What catches KeyboardInterrupt to keep what an interrupted command made keeps it here too, and
-    lets this pass.
+    Code that catches KeyboardInterrupt to save the results of an interrupted command also saves
+    them for this exception, and raises it again.
 
     Attributes:
         number: The signal.

@@ -1,7 +1,7 @@
 """Say what a file is that is not the model it was taken for.
 
 A git-lfs pointer, a web page saved under a model's name, a half finished download, pickled weights,
-an older format: each has a remedy of its own. Files are told apart by their first bytes, then by
+an older format: each has a remedy of its own. Files are recognized by their first bytes, then by
 their names; nothing is parsed. Does not know how models are read.
 """
 
@@ -23,8 +23,9 @@ MAX_LISTED_PIECES = 3  # that a message names one by one
 AGAIN = "download it again"
 PICKLED = ".bin, .pt, .pth, .ckpt, .pkl"  # the names of pickled weights
 _NEVER_OPENED = (
-    "pickles can run code, so they are never opened: take a revision or repository that has"
-    " safetensors, or save it as safetensors with transformers on a machine you trust"
+    "pickles can run code, so they are never opened: use a revision or repository that has "
+    "safetensors, or save the model as safetensors with transformers on a machine that may run "
+    "that code"
 )
 _LFS = b"version https://git-lfs.github.com/spec/v1"
 _LFS_SIZE = re.compile(rb"^size (\d{1,18})$", re.MULTILINE)
@@ -38,7 +39,7 @@ _DOWNLOADS = {
     ".opdownload": "Opera",
     ".download": "Safari",
     ".incomplete": "Hugging Face's tools",
-    ".aria2": "aria2, which keeps its notes here",
+    ".aria2": "aria2, which stores its progress in it",
     ".aria2__temp": "aria2",
     ".partial": "a browser, Ollama or dslocal",
     "-partial": "Ollama",
@@ -92,7 +93,7 @@ def content_kind(head: bytes, size: int) -> FileKind | None:
     length = int.from_bytes(head[:8], "little")
     if len(head) > 8 and head[8:9] == b"{" and 0 < length <= min(MAX_SAFETENSORS_HEADER, size - 8):
         return FileKind(
-            "a safetensors file", "a checkpoint is named by its folder, and converted to GGUF"
+            "a safetensors file", "name the checkpoint's folder, which dslocal converts to GGUF"
         )
     if not head.strip(b"\0"):
         return FileKind(
@@ -111,13 +112,13 @@ def name_kind(name: str) -> FileKind | None:
         whole, mark = piece["whole"], piece["mark"] or "."
         return FileKind(
             "one piece of a file that was cut by size",
-            f"put the pieces together, in order: cat {whole}{mark}* > {whole}",
+            f"join the pieces in order: cat {whole}{mark}* > {whole}",
         )
     for suffix, program in _DOWNLOADS.items():
         if name.lower().endswith(suffix):
             return FileKind(
                 f"an unfinished file of {program}",
-                "let that program finish it, or fetch the file again",
+                "let that program finish it, or download the file again",
             )
     return None
 
@@ -126,15 +127,17 @@ def unfinished_download(path: Path) -> FileKind | None:
     """Return what a note of aria2 beside a file says: its length is right before its content is."""
     if not is_file(path.with_name(path.name + ".aria2")):
         return None
-    return FileKind("an unfinished download of aria2", f"aria2c -c fetches the rest of {path.name}")
+    return FileKind(
+        "an unfinished download of aria2", f"aria2c -c downloads the rest of {path.name}"
+    )
 
 
 def _lfs_pointer(head: bytes) -> FileKind:
     size = _LFS_SIZE.search(head)
     what = f" to {decimal_size(int(size[1]))}" if size else ""
     return FileKind(
-        f"a git-lfs pointer{what}: the file itself was not fetched",
-        "git lfs pull in its folder fetches it",
+        f"a git-lfs pointer{what}: the file itself was not downloaded",
+        "run git lfs pull in its folder to download it",
     )
 
 
@@ -145,9 +148,11 @@ def _zip_kind(head: bytes) -> FileKind:
         return FileKind("pickled PyTorch weights", _NEVER_OPENED)
     if first.endswith(b".npy"):
         return FileKind(
-            "a NumPy archive (.npz), as MLX once wrote them", "take the original checkpoint"
+            "a NumPy archive (.npz), as older versions of MLX write", "use the original checkpoint"
         )
-    return FileKind("a ZIP archive", "unpack it first; if that gives .pkl files, it is PyTorch's")
+    return FileKind(
+        "a ZIP archive", "unpack it first; if it contains .pkl files, it is pickled PyTorch weights"
+    )
 
 
 def _numbered_piece(whole: str, number: int, count: int) -> FileKind:
@@ -157,7 +162,7 @@ def _numbered_piece(whole: str, number: int, count: int) -> FileKind:
         pieces = f"{whole}.part{{1..{count}}}of{count}"
     return FileKind(
         f"piece {number} of {count} of a file that was cut by size",
-        f"put the pieces together: cat {pieces} > {whole}",
+        f"join the pieces: cat {pieces} > {whole}",
     )
 
 
@@ -182,7 +187,7 @@ def _text_kind(head: bytes) -> FileKind | None:
         return FileKind("text without any content", AGAIN)
     what = "JSON text" if text.startswith(("{", "[")) else "plain text"
     quoted = " ".join(text.split())[:MAX_QUOTED]
-    return FileKind(f"{what} that begins {quoted!r}", "look into it, or download the file again")
+    return FileKind(f"{what} that begins {quoted!r}", "look into the file, or download it again")
 
 
 def _whole_characters(head: bytes) -> bytes:
@@ -196,7 +201,7 @@ def _whole_characters(head: bytes) -> bytes:
 
 
 _OLD_GGML = "a GGML file, of the formats before GGUF (August 2023)"
-_OLD_HINT = "fetch a GGUF file of the model, or convert its checkpoint"
+_OLD_HINT = "download a GGUF file of the model, or convert its checkpoint"
 _UNPACK = "unpack it first"
 # magic bytes, where they stand, and what they mean
 _MAGICS: tuple[tuple[bytes, int, FileKind], ...] = (
@@ -221,18 +226,18 @@ _MAGICS: tuple[tuple[bytes, int, FileKind], ...] = (
     (b"MZ", 0, FileKind("a program, such as a llamafile", "take the GGUF file by itself")),
     (b"\x7fELF", 0, FileKind("a program, such as a llamafile", "take the GGUF file by itself")),
     (b"\xcf\xfa\xed\xfe", 0, FileKind("a program of macOS", "take the GGUF file by itself")),
-    (b"\0\x05\x16\x07", 0, FileKind("a note of macOS beside a file", "name that, without ._")),
+    (b"\0\x05\x16\x07", 0, FileKind("a note of macOS beside a file", "name the file without ._")),
     (
         b"bplist00",
         0,
-        FileKind("a placeholder of iCloud", "open it in the Finder to fetch the file"),
+        FileKind("a placeholder of iCloud", "open it in the Finder to download the file"),
     ),
     (b"L\0\0\0\x01\x14\x02\0", 0, FileKind("a shortcut of Windows", "name the file it leads to")),
     (b"d8:announce", 0, FileKind("a torrent file", "fetch what it describes")),
     (b"d10:created by", 0, FileKind("a torrent file", "fetch what it describes")),
     (b"[InternetShortcut]", 0, FileKind("a link to a web page", "fetch the file itself")),
-    (b"/annex/objects/", 0, FileKind("a git-annex pointer", "git annex get fetches the file")),
-    (b"# xet version", 0, FileKind("a pointer of Xet", "git xet checkout fetches the file")),
+    (b"/annex/objects/", 0, FileKind("a git-annex pointer", "git annex get downloads the file")),
+    (b"# xet version", 0, FileKind("a pointer of Xet", "git xet checkout downloads the file")),
     (b"%PDF-", 0, FileKind("a PDF document", AGAIN)),
     (b"\x89PNG", 0, FileKind("a picture", AGAIN)),
     (b"\xff\xd8\xff", 0, FileKind("a picture", AGAIN)),

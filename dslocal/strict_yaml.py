@@ -248,9 +248,9 @@ class _Composer:
         """Return the value that ``event`` begins; ``depth`` more levels may lie in it."""
         name = type(event).__name__
         if event.anchor is not None:  # an alias has one too
-            raise self._fail(event, "anchors and aliases are not read here")
+            raise self._fail(event, "anchors and aliases are not supported")
         if event.tag is not None:
-            raise self._fail(event, "tags are not read here")
+            raise self._fail(event, "tags are not supported")
         line = event.start_mark.line + 1
         if name == "ScalarEvent":
             is_plain = event.implicit[0]  # neither quoted nor a block

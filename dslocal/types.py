@@ -1,4 +1,4 @@
-"""Small types of packages that do not know each other. Imports nothing heavy."""
+"""Small types that several packages share. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class FileRange(NamedTuple):
 
 
 class FinishReason(Enum):
-    """Why a generation ended, as OpenAI's API names it, and ``interrupted`` for Ctrl-C."""
+    """Why a generation ended, with the names of OpenAI's API, and ``interrupted`` for Ctrl-C."""
 
     STOP = "stop"
     LENGTH = "length"
@@ -25,15 +25,15 @@ class FinishReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StreamingUse:
-    """How much a model that is larger than memory read of its experts.
+    """Counts of expert reads of a model that is larger than the memory.
 
     Attributes:
         tokens: Tokens that were evaluated.
         needed_bytes: Bytes of experts that they needed.
         missing_bytes: Needed bytes that were not in memory when the router had chosen.
         ahead_bytes: Bytes that were read ahead, for a later layer.
-        guessed: Experts that were guessed for a later layer.
-        guessed_right: Guessed experts that this layer then chose.
+        guessed: Experts that were predicted for a later layer.
+        guessed_right: Predicted experts that the later layer then chose.
         waited_s: Seconds that the computation waited for the disk.
     """
 
@@ -71,7 +71,7 @@ class StreamingUse:
 
     @property
     def hit_rate(self) -> float:
-        """Return the share of the needed bytes that was in memory in time."""
+        """Return the share of the needed bytes that were in memory in time."""
         return 1 - self.missing_bytes / self.needed_bytes if self.needed_bytes else 1.0
 
     def as_json(self) -> dict[str, int | float]:
@@ -91,7 +91,7 @@ class StreamingUse:
 class Timings:
     """Seconds of a generation; ``ttft`` is from the start of the prefill to the first token.
 
-    ``streaming`` is what decoding read of experts; None where the model fits into the memory.
+    ``streaming`` counts the experts that decoding read; None if the model fits into the memory.
     """
 
     prefill: float = 0.0
@@ -107,7 +107,7 @@ class TokenLogprobs:
     Attributes:
         id: The token that was taken.
         logprob: Its natural log probability.
-        top: The likeliest tokens at this position with theirs, best first.
+        top: The likeliest tokens at this position with their log probabilities, best first.
     """
 
     id: int

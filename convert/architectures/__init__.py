@@ -39,7 +39,7 @@ def find_architecture(config: Config) -> Architecture:
         raise UnsupportedModelError(
             f"{config.architecture!r:.80} is not an architecture that dslocal converts",
             file=config.file,
-            hint=f"it converts DeepSeek's models alone: {known}",
+            hint=f"dslocal converts only DeepSeek's models: {known}",
         )
     return found
 

@@ -77,7 +77,7 @@ def attention_dims(c: Config) -> dict[str, int]:
     if heads % kv_heads:
         raise c.error("num_key_value_heads", f"is {kv_heads}, of {heads} heads")
     if size % 2:
-        raise c.error("head_dim", f"is {size}; an even number is needed")
+        raise c.error("head_dim", f"is {size}; it must be even")
     embd = c.integer("hidden_size")
     return {
         "vocab": c.integer("vocab_size"),

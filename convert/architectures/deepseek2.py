@@ -247,7 +247,7 @@ def _expert_groups(c: Config, experts: int) -> Iterator[tuple[str, Any]]:
     if groups >= experts or is_uneven:
         raise c.error(
             "n_group",
-            f"is {groups}, with topk_group {used} and {experts} experts: that does not go together",
+            f"is {groups}, with topk_group {used} and {experts} experts, which is not possible",
         )
     yield ".expert_group_count", groups
     yield ".expert_group_used_count", used
@@ -261,7 +261,7 @@ def _rope(c: Config) -> Iterator[tuple[str, Any]]:
         if c.rope.number("mscale", mscale) != mscale:
             raise c.error(
                 "rope_scaling",
-                "has an mscale other than mscale_all_dim; llama.cpp takes them as one",
+                "has an mscale other than mscale_all_dim; llama.cpp needs them to be equal",
             )
         yield ".rope.scaling.yarn_log_multiplier", 0.1 * mscale
 

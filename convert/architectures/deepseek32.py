@@ -40,7 +40,7 @@ def map_checkpoint(source: CheckpointTensors, mtp: bool) -> list[MappedTensor]:
     """
     c = source.config
     if not c.has("q_lora_rank"):
-        raise c.error("q_lora_rank", "is missing; the indexer's queries are made from it")
+        raise c.error("q_lora_rank", "is missing, and the indexer's queries are computed from it")
     heads, size = c.integer("index_n_heads"), c.integer("index_head_dim")
     dims = {
         **deepseek2.named_dims(c),

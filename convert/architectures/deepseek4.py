@@ -67,7 +67,7 @@ def metadata(c: Config) -> Iterator[tuple[str, Any]]:
 def warnings(c: Config) -> Iterable[str]:
     """Yield what is left out."""
     if c.has("vision_n_layers"):
-        yield "the vision encoder is left out: llama.cpp reads images from a file of its own"
+        yield "the vision encoder is left out: llama.cpp needs it in a separate file"
 
 
 DEEPSEEK4 = Architecture(

@@ -160,10 +160,12 @@ def named_dims(c: Config) -> dict[str, int]:
         raise c.error("o_groups", f"is {groups}, of {heads} heads of {head}")
     rope = c.integer("qk_rope_head_dim")
     if rope > head or rope % 2:
-        raise c.error("qk_rope_head_dim", f"is {rope}, of heads of {head}; an even part is needed")
+        raise c.error(
+            "qk_rope_head_dim", f"is {rope}, of heads of {head}; it must be even and at most that"
+        )
     hc = c.integer("hc_mult")
     if hc != HC_MULT:
-        raise c.error("hc_mult", f"is {hc}; llama.cpp does {HC_MULT} streams")
+        raise c.error("hc_mult", f"is {hc}; llama.cpp supports only {HC_MULT} streams")
     index_heads, index_head = c.integer("index_n_heads"), c.integer("index_head_dim")
     return {
         "1": 1,
@@ -202,7 +204,10 @@ def compress_ratios(c: Config) -> list[int]:
     ratios = c.values.get("compress_ratios")
     layers = c.integer("num_hidden_layers")
     if not isinstance(ratios, list):
-        raise c.error("compress_ratios", f"is {short_repr(ratios)}; one number a layer is needed")
+        raise c.error(
+            "compress_ratios",
+            f"is {short_repr(ratios)}; it must be a list with one number for each layer",
+        )
     most = layers + c.integer("num_nextn_predict_layers", 0, minimum=0)
     if c.has("dspark_block_size"):
         most = 2 * layers
@@ -214,12 +219,13 @@ def compress_ratios(c: Config) -> list[int]:
         if type(ratio) is not int or ratio not in (0, RATIO_SPARSE, RATIO_DENSE):
             raise c.error(
                 "compress_ratios",
-                f"has {short_repr(ratio)} at {place}; llama.cpp does 0, "
-                f"{RATIO_SPARSE} and {RATIO_DENSE}",
+                f"has {short_repr(ratio)} at {place}; llama.cpp supports 0, {RATIO_SPARSE} and "
+                f"{RATIO_DENSE}",
             )
         if ratio and place >= layers:
             raise c.error(
-                "compress_ratios", f"has {ratio} at {place}; llama.cpp does 0 after layer {layers}"
+                "compress_ratios",
+                f"has {ratio} at {place}; llama.cpp supports only 0 after layer {layers}",
             )
     return ratios
 

@@ -64,7 +64,7 @@ def rope_factors(c: Config) -> Iterator[float]:
         raise c.error(
             "rope_scaling",
             f"factor {factor:g}, low_freq_factor {low:g} and high_freq_factor {high:g} "
-            "do not go together",
+            "cannot be combined",
         )
     exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
     for frequency in np.float32(1) / np.float32(c.rope_theta) ** exponents:

@@ -43,7 +43,9 @@ def chat_template_metadata(
     templates = _named_templates(settings.get("chat_template"))
     from_files = _templates_in_files(source)
     if templates and from_files and templates.get(DEFAULT) != from_files.get(DEFAULT):
-        notice(f"tokenizer_config.json and {JINJA} have different chat templates: the first counts")
+        notice(
+            f"tokenizer_config.json and {JINJA} have different chat templates: the first is used"
+        )
     templates = templates or from_files
     for name in [name for name, text in templates.items() if len(text) > MAX_TEMPLATE]:
         notice(f"the chat template {name!r} is left out: more than {MAX_TEMPLATE:,} characters")
@@ -53,7 +55,7 @@ def chat_template_metadata(
         yield f"tokenizer.chat_template.{name}", templates[name]
     if others:
         yield "tokenizer.chat_templates", others
-        which = "the default is used" if DEFAULT in templates else "none of them is the default"
+        which = f"{DEFAULT} is used" if DEFAULT in templates else f"none is called {DEFAULT}"
         notice(f"{len(templates)} chat templates ({', '.join(templates)}): {which}")
     if DEFAULT in templates:
         yield "tokenizer.chat_template", templates[DEFAULT]

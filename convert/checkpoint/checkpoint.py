@@ -65,9 +65,11 @@ class Checkpoint:
         similar = next((other for other in self.tensors if other.endswith(f".{name}")), None)
         hint = ""
         if similar is not None:  # torch.compile, DDP and PEFT put a prefix before every name
-            hint = f"{similar} is there: save the model without what wraps it"
+            hint = f"the checkpoint has {similar}: unwrap the model before you save it"
         elif name == "lm_head.weight":
-            hint = "of a model that ties its embeddings config.json says tie_word_embeddings true"
+            hint = (
+                "if the model ties its embeddings, set tie_word_embeddings to true in config.json"
+            )
         return CheckpointError("is missing from the checkpoint", tensor=name, hint=hint)
 
     def require(self, name: str, shape: tuple[int, ...], published: str = "") -> None:
@@ -185,7 +187,9 @@ def open_checkpoint(source: Source) -> Checkpoint:
         if name not in tensors and _may_be_absent(name, config, architecture):
             continue
         if name not in tensors or tensors[name].file != shard:
-            raise CheckpointError(f"is not there, though {index} says so", file=shard, tensor=name)
+            raise CheckpointError(
+                f"is not there, although {index} lists it", file=shard, tensor=name
+            )
     require_original_tensors(tensors, config, source)
     return Checkpoint(source, config, tensors, shards.names, shards.notices)
 

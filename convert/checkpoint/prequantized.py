@@ -1,4 +1,4 @@
-"""Checkpoints that somebody has quantized already, named for what they are.
+"""Recognize checkpoints that somebody has quantized already.
 
 Their weights have lost what a conversion would need: another rounding on top of the first is worse
 than the same size made of the original. Known by config.json, by a file that a quantizer leaves
@@ -194,7 +194,7 @@ def _refusal(
     method: str, config: Config, file: str, name: str, source: Source | None, *, tensor: str = ""
 ) -> UnsupportedModelError:
     original = _original(config, name, source)
-    take = "take the original checkpoint"
+    take = "use the original checkpoint"
     if original:
         take += f": {original}" if "/" in original else f", {original}"
     return UnsupportedModelError(

@@ -1,4 +1,4 @@
-"""Why a folder is not a checkpoint that can be converted, by the files that are in it.
+"""Find out from the files of a folder why it is not a checkpoint that can be converted.
 
 Another download brings the same files, so the reason is named: pickled weights, an adapter, another
 program's format, a piece of a file, no tokenizer.json.
@@ -40,7 +40,7 @@ _FORMATS = {
     ".gz": "a compressed file that is not unpacked",
     ".zst": "a compressed file that is not unpacked",
 }
-_ORIGINAL = "take the repository's safetensors checkpoint"
+_ORIGINAL = "use the repository's safetensors checkpoint"
 
 
 def weights_error(source: Source, *, absent: CheckpointError | None = None) -> CheckpointError:
@@ -69,7 +69,7 @@ def config_error(source: Source) -> CheckpointError:
         return UnsupportedModelError(
             "is in Meta's or Mistral's own layout, without config.json",
             file="params.json",
-            hint="take the repository in Hugging Face's layout",
+            hint="use the repository in Hugging Face's layout",
         )
     if "model_index.json" in files:
         return UnsupportedModelError(
@@ -109,14 +109,14 @@ def _older_tokenizer_error(files: Set[str]) -> CheckpointError | None:
     elif "tokenizer.model" in files:
         older = "tokenizer.model, a SentencePiece vocabulary, is here"
     elif "tokenizer_config.json" in files:
-        older = "tokenizer_config.json alone is here"
+        older = "only tokenizer_config.json is here"
     if not older:
         return None
     return CheckpointError(
-        f"is missing from the checkpoint, and only it is read; {older}",
+        f"is missing from the checkpoint, and dslocal reads no other tokenizer file; {older}",
         file=TOKENIZER,
         hint="transformers writes it: AutoTokenizer.from_pretrained(F).save_pretrained(F) for the"
-        " folder F; or take that of the original repository",
+        " folder F; or use the one of the original repository",
     )
 
 
@@ -176,8 +176,9 @@ def _other_weights_error(files: Iterable[str]) -> CheckpointError | None:
             f"holds pickled weights{more}, which are never opened; "
             "the checkpoint has no safetensors",
             file=pickles[0],
-            hint="a revision or repository that has safetensors; or, on a machine you trust,"
-            " transformers: from_pretrained(F).save_pretrained(G)",
+            hint="use a revision or repository that has safetensors, or write them with "
+            "transformers on a machine that may run the pickled code: "
+            "from_pretrained(F).save_pretrained(G)",
         )
     for file in files:
         for suffix, what in _FORMATS.items():

@@ -1,4 +1,4 @@
-"""Which files hold a checkpoint's weights: by its index, or by the names of the files themselves.
+"""Find the files with a checkpoint's weights: by its index, or by the names of the files.
 
 An index names the shard of every tensor. Copies, merge scripts and partial downloads lose it; then
 the shards that are there are read, if their numbering has no gap.
@@ -76,14 +76,14 @@ def find_shards(source: Source, index: str, shard_of: Mapping[str, str]) -> Shar
         if listed and (len(missing) < len(listed) or not others):
             raise _missing_shards(source, missing, len(listed))
         if listed:
-            notices.append(f"{index} names other files than those that are here: it is not used")
+            notices.append(f"{index} names other files than those in the folder, so it is ignored")
         shards = Shards(_unlisted_shards(source, there))
     for shard in shards.names:
         _require_finished(source, shard)
     read = set(shards.names)
     unread = [file for file in there if file not in read and not file.startswith("consolidated")]
     if unread:
-        notices.append(f"{_few(unread)}: not among the checkpoint's shards, and not read")
+        notices.append(f"{_few(unread)}: not among the checkpoint's shards, so they are not read")
     return shards._replace(notices=tuple(notices))
 
 
@@ -97,9 +97,9 @@ def _unlisted_shards(source: Source, there: Sequence[str]) -> tuple[str, ...]:
     parallel = next((file for file in there if _MODEL_PARALLEL.fullmatch(file)), None)
     if parallel:
         raise UnsupportedModelError(
-            "is one GPU's part, as DeepSeek's inference/convert.py cuts a checkpoint",
+            "is one GPU's part, as DeepSeek's inference/convert.py writes it",
             file=parallel,
-            hint="take the original checkpoint",
+            hint="use the original checkpoint",
         )
     weights = [file for file in there if not _BESIDE.fullmatch(file)]
     weights = weights or [file for file in there if file.startswith("consolidated")]
@@ -149,7 +149,7 @@ def _require_whole(series: _NumberedShards) -> None:
     count, absent = series.total, series.absent
     width = max(5, len(f"{count}"))
     raise CheckpointError(
-        f"is missing: {len(absent)} of {count} shards are, by the names of the others",
+        f"is missing: by the names of the other shards, {len(absent)} of {count} are not here",
         file=f"{series.stem}-{absent[0]:0{width}}-of-{count:0{width}}{SUFFIX}",
         hint="download the rest of the checkpoint",
     )
@@ -175,7 +175,7 @@ def _require_finished(source: Source, shard: str) -> None:
         raise CheckpointError(
             "is an unfinished download of aria2",
             file=shard,
-            hint=f"aria2c -c fetches the rest; {shard}.aria2 goes when it is whole",
+            hint=f"finish it with aria2c -c, which then deletes {shard}.aria2",
         )
 
 

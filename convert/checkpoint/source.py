@@ -1,4 +1,4 @@
-"""Where a checkpoint's files come from: anything that opens them by name.
+"""The source of a checkpoint's files: anything that opens them by name.
 
 That is a folder, or a stream that fetches the files one by one. The converter never learns more
 than this, so it never touches the network.
@@ -221,9 +221,9 @@ class FolderSource:
             real = path.resolve(strict=True)
             if not real.is_relative_to(self._root) and not _may_link_to(real, path.suffix):
                 raise CheckpointError(
-                    f"leads out of the checkpoint, to {str(real)!r:.200}",
+                    f"is a link out of the checkpoint, to {str(real)!r:.200}",
                     file=file,
-                    hint=f"a link may lead to a file that ends in {path.suffix}, too",
+                    hint=f"the target of a link must also end in {path.suffix}",
                 )
             if not real.is_file():  # checked first: opening a FIFO waits for a writer
                 raise CheckpointError("is not a regular file", file=file)

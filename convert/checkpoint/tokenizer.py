@@ -114,7 +114,7 @@ def _bpe(tokenizer: dict[str, Any]) -> dict[str, Any]:
     if unsupported:
         raise CheckpointError(
             f"has a BPE with {', '.join(unsupported)}, "
-            "which llama.cpp does not do for byte-level ones",
+            "which llama.cpp does not support in byte-level BPE",
             file=FILE,
         )
     return model
@@ -155,7 +155,7 @@ def _added_tokens(tokenizer: dict[str, Any]) -> AddedTokens:
                 added[i] = AddedToken(text, special)
             case _:
                 raise CheckpointError(
-                    f"has an added token that makes no sense: {short_repr(entry, 80)}", file=FILE
+                    f"has an invalid added token: {short_repr(entry, 80)}", file=FILE
                 )
     return added
 
@@ -231,7 +231,7 @@ def _check_distinct(tokens: list[str]) -> None:
         first = seen.setdefault(text.partition("\0")[0] or f"[EMPTY_{i}]", i)
         if first != i:
             raise CheckpointError(
-                f"spells two tokens alike, {first} and {i}: {text[:40]!r}", file=FILE
+                f"gives tokens {first} and {i} the same text: {text[:40]!r}", file=FILE
             )
 
 
@@ -268,9 +268,7 @@ def _merges(model: dict[str, Any]) -> list[str]:
                 right = right.replace(" ", _BYTE_FOR_SPACE)
                 written.append(f"{left} {right}")
             case _:
-                raise CheckpointError(
-                    f"has a merge that makes no sense: {short_repr(merge, 80)}", file=FILE
-                )
+                raise CheckpointError(f"has an invalid merge: {short_repr(merge, 80)}", file=FILE)
     return written
 
 

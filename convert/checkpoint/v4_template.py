@@ -48,8 +48,8 @@ def v4_template(source: Source, config: Config, notice: Callable[[str], None]) -
         file = SINCE_0731 if is_later else PREVIEW
         if is_later:
             notice(
-                f"{ENCODER} is not in the checkpoint: its levels of effort are taken for those of "
-                "V4-Flash-0731; V4-Flash-DSpark has the preview's"
+                f"{ENCODER} is not in the checkpoint: the levels of effort of V4-Flash-0731 are "
+                "assumed; V4-Flash-DSpark has those of the preview"
             )
     return (_FOLDER / file).read_text(encoding="utf-8")
 

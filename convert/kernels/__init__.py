@@ -78,7 +78,9 @@ class Kernels:
         self._library = ctypes.CDLL(str(path))
         interface = getattr(self._library, "kernels_interface", None)
         if interface is None or interface() != _INTERFACE:
-            raise OSError(f"{path}: compiled from another version: pip install dslocal again")
+            raise OSError(
+                f"{path}: it was compiled from another version: install dslocal again with pip"
+            )
         self._quantize = self._library.kernels_quantize
         self._quantize.restype = ctypes.c_int64
         self._quantize.argtypes = [

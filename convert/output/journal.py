@@ -1,4 +1,4 @@
-"""How far a conversion has come, in a file beside its output.
+"""The progress of a conversion, in a file beside its output.
 
 It is written only after the weights that it vouches for are on disk.
 """

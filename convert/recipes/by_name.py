@@ -35,4 +35,4 @@ def _nearest(name: str) -> str:
     near = longer or get_close_matches(plain, RECIPES, MAX_SUGGESTED)
     if not near:
         return known
-    return f"is {' or '.join(near[:MAX_SUGGESTED])} meant? {known}"
+    return f"did you mean {' or '.join(near[:MAX_SUGGESTED])}? {known}"

@@ -82,7 +82,7 @@ class V4Recipe:
         tensors = list(tensors)
         if not is_v4(tensors):
             raise UsageError(
-                f"{self.name} is for DeepSeek V4", hint="Q4_K_M, or --size for any other size"
+                f"{self.name} is for DeepSeek V4", hint="use Q4_K_M, or --size for any other size"
             )
         return {tensor.name: self._type(tensor) for tensor in tensors}
 

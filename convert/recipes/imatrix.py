@@ -163,7 +163,7 @@ def _means(total: Floats, count: Floats) -> Floats:
 
 
 def _not_an_imatrix(name: str, content: bytes) -> UsageError:
-    """Return the error for a file of another kind, named for what it is where that can be told."""
+    """Return the error for a file of another kind, which it names if it is recognized."""
     kind = content_kind(content[:HEAD_BYTES], len(content))
     if kind is None:
         return UsageError(f"{name}: is not an importance matrix, or cut off")

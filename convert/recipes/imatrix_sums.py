@@ -142,7 +142,7 @@ def read_sums(path: Path) -> ImatrixSums:
     entries = {}
     for stored in stored_sums(path, header):
         if not _are_sums(stored.sums) or not _are_sums(stored.counts):
-            raise UsageError(f"{path.name}: {stored.name}: its sums and counts make no sense")
+            raise UsageError(f"{path.name}: {stored.name}: its sums and counts are not valid")
         counts = np.rint(stored.counts).astype(np.int64)
         entries[stored.name] = ChannelSums(stored.sums.reshape(len(counts), -1), counts)
     chunk_size = header.integer(CHUNK_SIZE)
@@ -163,7 +163,7 @@ def _legacy_sums(path: Path) -> ImatrixSums:
     entries = {}
     for name, (sums, calls) in legacy.entries.items():
         if calls <= 0 or not _are_sums(sums):
-            raise UsageError(f"{path.name}: {name}: its sums and counts make no sense")
+            raise UsageError(f"{path.name}: {name}: its sums and counts are not valid")
         counts = np.array([calls * LEGACY_CHUNK], np.int64)
         entries[name] = ChannelSums(sums.reshape(1, -1) * np.float32(LEGACY_CHUNK), counts)
     if not entries:

@@ -1,4 +1,4 @@
-"""What quantization does to tensors, as ``--size`` asks for it: by type alone, or by measurement.
+"""The quantization errors of tensors for ``--size``: estimated by type, or measured.
 
 An error is the squared relative error of what a matrix gives: each column of the difference counts
 by the mean square of what it is multiplied with.

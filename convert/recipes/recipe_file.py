@@ -72,7 +72,7 @@ class FileRecipe:
         for rule in unused:
             raise UsageError(
                 f"{self.name}: line {rule.line}: {rule.pattern.pattern!r:.80} "
-                "matches no tensor that is left"
+                "matches no tensor that the lines above leave"
             )
         return types
 

@@ -1,4 +1,4 @@
-"""The best recipe under a size: bytes spent where they matter.
+"""Find the best recipe for a size: more bytes for tensors where errors matter.
 
 The relative error of a matrix product is that of its matrix, whatever its size, so small tensors
 that every token reads (attention, shared experts, dense layers, embeddings, output) get more bits,
@@ -104,8 +104,8 @@ class SizedRecipe:
             return fixed | _spend(options, free - smallest)
         least = self.budget - free + smallest
         raise UsageError(
-            f"--size {self.name}: {_rounded_up(least)} is the least that this model "
-            "can be brought to",
+            f"--size {self.name}: {_rounded_up(least)} is the smallest size that this model can "
+            "have",
             hint=_larger(traits),
         )
 
@@ -120,8 +120,8 @@ def _rounded_up(nbytes: int) -> str:
 def _larger(traits: ModelTraits) -> str:
     """Return what would help where a size is too small."""
     if traits.has_imatrix:
-        return "a larger --size"
-    return "a larger --size, or --imatrix, which allows smaller types"
+        return "use a larger --size"
+    return "use a larger --size, or --imatrix, which allows smaller types"
 
 
 def _types_for(tensor: MappedTensor, types: Sequence[T], traits: ModelTraits) -> Sequence[T]:

@@ -1,1 +1,1 @@
-"""A GGUF file in place of a checkpoint: other quantizations made from a good one."""
+"""Use a GGUF file instead of a checkpoint: make other quantizations from a good one."""

@@ -159,9 +159,10 @@ def _require_smaller(model: GgufModel, output: PlannedOutput) -> None:
     if not _is_quantized(model) or after <= before:
         return
     raise UsageError(
-        f"{output.recipe.name}: {after:,} bytes of weights, and {model.source.name} has {before:,}:"
+        f"{output.recipe.name}: {after:,} bytes of weights, more than the {before:,} of "
+        f"{model.source.name};"
         " a file that is larger than its quantized source is not better",
-        hint="a smaller --quant, or another source; --yes writes it anyway",
+        hint="use a smaller --quant or another source; --yes writes it anyway",
     )
 
 
@@ -179,8 +180,8 @@ def _source_notices(model: GgufModel, output: PlannedOutput) -> Iterator[str]:
     bits = source_bits(model)
     if changed and bits < SMALL_BITS:
         yield (
-            f"{model.source.name} has only {bits:.1f} bits a weight, and what it has lost is lost "
-            f"in {output.recipe.name}, too: Q8_0, BF16 or the original checkpoint is a better "
+            f"{model.source.name} has only {bits:.1f} bits per weight, and {output.recipe.name} "
+            "cannot restore what it has lost: Q8_0, BF16 or the original checkpoint is a better "
             "source"
         )
 

@@ -42,7 +42,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Put tables where a page asks for them, and leave out what readers of a clone are told."""
+    """Put tables where a page asks for them, and leave out what readers of a clone need."""
     page_text = clone_and_site.for_site(markdown)
     return family_table.with_families(benchmark_pages.with_tables(page_text))
 

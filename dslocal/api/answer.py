@@ -1,6 +1,6 @@
-"""An answer, the events that it comes as, and the stream that yields them.
+"""An answer, its events, and the stream that yields them.
 
-Does not know how a prompt is made: it is handed the events of a session.
+Does not know how a prompt is made: a session gives it the events.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Usage:
     """Tokens of one answer.
 
     Attributes:
-        prompt_tokens: tokens of the prompt, of which ``cached_tokens`` were in the KV cache.
-        cached_tokens: tokens of the prompt that did not have to be evaluated.
-        completion_tokens: tokens generated, reasoning included.
-        reasoning_tokens: tokens of reasoning among them.
-        drafted_tokens: tokens guessed ahead by speculative decoding.
-        accepted_tokens: tokens among them that were right.
+        prompt_tokens: tokens of the prompt.
+        cached_tokens: tokens of the prompt that were in the KV cache and were not evaluated.
+        completion_tokens: tokens that were generated, including the reasoning.
+        reasoning_tokens: generated tokens that belong to the reasoning.
+        drafted_tokens: tokens that speculative decoding drafted.
+        accepted_tokens: drafted tokens that the model accepted.
     """
 
     prompt_tokens: int
@@ -48,15 +48,15 @@ class Answer:
 
     Attributes:
         text: the answer without its reasoning.
-        reasoning: what the model wrote before it, empty where it does not reason.
-        tool_calls: the tools that it calls, with their arguments as JSON text.
+        reasoning: what the model wrote before the answer; empty without reasoning.
+        tool_calls: the calls of tools, with their arguments as JSON text.
         finish_reason: "stop"; "length" where max_tokens or the context ended it; "tool_calls";
             or "interrupted".
-        usage: tokens.
-        timings: seconds.
+        usage: numbers of tokens.
+        timings: durations in seconds.
         seed: the seed that gives the same answer again.
-        constraint: the schema or grammar that it was held to, if any.
-        no_answer: why the text is empty although the answer is whole; None where it is not.
+        constraint: the schema or grammar that the answer had to follow, if any.
+        no_answer: why the text of a complete answer is empty; None if it is not empty.
     """
 
     text: str
@@ -74,17 +74,19 @@ class Answer:
 
     @property
     def final(self) -> str | None:
-        r"""Return the final answer in the text: what is in ``\boxed{}``, or said to be it."""
+        r"""Return the final answer in the text: the content of ``\boxed{}``, or what the text names
+        as the answer.
+        """
         from dslocal.evaluation import final_answer
 
         return final_answer(self.text)
 
     @property
     def parsed(self) -> Any:
-        """Return the JSON value of an answer to a schema, None where there was no schema.
+        """Return the JSON value of an answer that follows a schema; None if there was no schema.
 
         Raises:
-            SchemaError: the answer is not JSON, or not as its schema says.
+            SchemaError: the answer is not JSON, or does not satisfy its schema.
         """
         return self.constraint.check(self.text) if self.constraint else None
 
@@ -94,7 +96,7 @@ class Done:
     """The last event of a stream.
 
     Attributes:
-        answer: the whole answer.
+        answer: the complete answer.
     """
 
     answer: Answer
@@ -104,7 +106,7 @@ Event = Reasoning | Text | ToolCall | Done
 
 
 def answer_of(turn: Turn) -> Answer:
-    """Return the answer that ``turn`` has come to."""
+    """Return the answer that ``turn`` holds so far."""
     reason = turn.finish_reason.value if turn.finish_reason else "interrupted"
     if turn.calls and reason == "stop":
         reason = "tool_calls"
@@ -129,10 +131,10 @@ def answer_of(turn: Turn) -> Answer:
 
 
 class AnswerStream:
-    """An answer as it comes. Iterate over it once, then look at :attr:`answer`.
+    """An answer while it is generated. Iterate over it once, and then read :attr:`answer`.
 
-    ``close`` stops the generation, and so does leaving a ``with`` block: what came until then is
-    the answer, with the finish reason "interrupted".
+    ``close`` stops the generation, and so does the end of a ``with`` block. The answer is then what
+    was generated until that moment, with the finish reason "interrupted".
     """
 
     def __init__(
@@ -144,8 +146,8 @@ class AnswerStream:
         """Wrap the events of a session.
 
         Args:
-            events: what the session yields; nothing runs before the first is asked for.
-            turn: gives the turn that the session fills.
+            events: what the session yields; nothing runs before the first event is requested.
+            turn: returns the turn that the session fills.
             busy: held while the model generates, so that two streams cannot mix.
         """
         self._events = events
@@ -167,7 +169,7 @@ class AnswerStream:
         self.close()
 
     def close(self) -> None:
-        """Stop the generation where it is. An answer that is whole stays whole."""
+        """Stop the generation. An answer that is complete does not change."""
         if isinstance(self._iterator, Generator):
             self._iterator.close()
         if self._answer is None and (turn := self._turn()) is not None:
@@ -175,7 +177,7 @@ class AnswerStream:
 
     @property
     def answer(self) -> Answer:
-        """Return the whole answer, after generating what has not been asked for yet.
+        """Return the complete answer, after generating the rest of it.
 
         Raises:
             UsageError: the stream was closed before anything was generated.
@@ -191,7 +193,8 @@ class AnswerStream:
         if not self._busy.acquire(blocking=False):
             raise UsageError(
                 "this model is generating another answer",
-                hint="finish or close that stream first; a second model answers beside it",
+                hint="finish or close that stream first; or load a second model, which can answer "
+                "at the same time",
             )
         try:
             yield from _settled(self._events, self._turn)
@@ -205,9 +208,9 @@ class AnswerStream:
 
 
 def _settled(events: Iterator[object], turn: Callable[[], Turn | None]) -> Iterator[Event]:
-    """Yield events that are final: text is held back while it may turn out to be reasoning.
+    """Yield only final events: text is held back while it may turn out to be reasoning.
 
-    Tool calls come whole, each as soon as the next begins or the answer ends.
+    Each tool call is yielded when it is complete: when the next begins or the answer ends.
     """
     held = ""
     calls = 0

@@ -1,4 +1,4 @@
-"""Where a conversion reads from: a folder, or a published checkpoint, whole or shard by shard."""
+"""The source of a conversion: a folder, or a published checkpoint, downloaded whole or by shard."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STREAMED_AT_ONCE = 2  # shards on the disk
 def find(
     text: str, revision: str | None, *, stream: bool
 ) -> resolve.LocalCheckpoint | PublishedLocation:
-    """Return the checkpoint that ``text`` means, here or published.
+    """Return the checkpoint that ``text`` means, on this machine or published.
 
     Raises:
         NotFoundError: the checkpoint does not exist.
@@ -36,36 +36,36 @@ def find(
         if place.file:
             raise UsageError(
                 f"{text!r:.200}: is one file; a checkpoint is needed",
-                hint="without the file's name; GGUFs are pulled",
+                hint="leave out the file's name; dslocal pull downloads GGUF files",
             )
         if place.quant:
             raise UsageError(
                 f"{text!r:.200}: a checkpoint has no {place.quant}",
-                hint=f"--quant {place.quant} makes it; without it behind the name",
+                hint=f"leave it out of the name, and use --quant {place.quant}",
             )
         if place.entry and place.entry.weights == "pytorch":
             raise NotFoundError(
                 f"{place.entry.repository} has no safetensors, only pickled weights,"
                 " which are never opened",
-                hint="a --revision that has them, or dslocal pull, which finds a ready-made GGUF"
-                " where there is one",
+                hint="use a --revision that has them, or dslocal pull, which finds a ready-made "
+                "GGUF if there is one",
             )
         return place
     if revision is not None:
-        raise UsageError(f"--revision: {text!r:.100} is not a model on the hub")
+        raise UsageError(f"--revision: {text!r:.100} is not a model of the Hugging Face Hub")
     found = resolve.resolve_model(text)
     if isinstance(found, Path):
         raise _not_a_folder(found)
     if stream:
         raise UsageError(
             f"--stream: {found.name} is on this machine already",
-            hint="without --stream it is read where it is",
+            hint="leave out --stream to read it there",
         )
     return found
 
 
 def _not_a_folder(file: Path) -> UsageError:
-    """Return the error for a file in place of a checkpoint folder, by what it is."""
+    """Return the error for a file that is given instead of a checkpoint folder."""
     from dslocal.gguf.header import read_header
 
     if file.suffix in (".safetensors", ".json", ".bin"):
@@ -82,8 +82,8 @@ def _not_a_folder(file: Path) -> UsageError:
         )
     return UsageError(
         f"{file}: is a GGUF file; a checkpoint folder is needed",
-        hint=f"it is used as it is: dslocal ask -m {file}; another quantization is best made of the"
-        f" original checkpoint, or else by dslocal quantize {file}",
+        hint=f"use it directly with dslocal ask -m {file}; another quantization is best made from "
+        f"the original checkpoint, or else with dslocal quantize {file}",
     )
 
 
@@ -95,8 +95,8 @@ def opened(
     *,
     stream: bool,
 ) -> Iterator[Source]:
-    """The files of ``found``. With ``stream`` they come one by one, beside ``out``; a published
-    checkpoint is downloaded whole without.
+    """Yield the files of ``found``. With ``stream`` they are downloaded one by one, beside ``out``;
+    without it, a published checkpoint is downloaded whole.
     """
     import dslocal.convert as converter
 
@@ -124,8 +124,8 @@ def opened(
 
 
 def _keep(place: PublishedLocation, folder: Path, revision: str) -> None:
-    """Makes a checkpoint that was downloaded whole known: dslocal models shows it, dslocal rm
-    deletes it.
+    """Register a checkpoint that was downloaded whole, so that dslocal models shows it and dslocal
+    rm deletes it.
     """
     import time
 
@@ -159,7 +159,7 @@ def _keep(place: PublishedLocation, folder: Path, revision: str) -> None:
 
 
 def is_whole_here(place: PublishedLocation) -> bool:
-    """Whether all of a published checkpoint has been downloaded before."""
+    """Return whether a published checkpoint has been downloaded completely."""
     from dslocal.hub.download import cached_snapshot, missing_files, missing_weights
 
     folder = cached_snapshot(place.remote)
@@ -173,8 +173,8 @@ def is_whole_here(place: PublishedLocation) -> bool:
 def looked_at(
     found: resolve.LocalCheckpoint | PublishedLocation, progress: WorkProgress
 ) -> Iterator[Source]:
-    """The same, for reading headers only: of a published checkpoint its small files are fetched,
-    and go again.
+    """Yield the files for reading headers only: the small files of a published checkpoint are
+    downloaded, and deleted afterwards.
     """
     from tempfile import TemporaryDirectory
 
@@ -190,7 +190,7 @@ def looked_at(
 
 
 def require_disk_space(plan: ConversionPlan, outs: Sequence[Path]) -> None:
-    """Raises DownloadError where a stream's disk is too small."""
+    """Raise DownloadError if the disk is too small for a stream."""
     from dslocal.hub.fetch import require_disk_space as require
     from dslocal.hub.shard_stream import SUFFIX
 

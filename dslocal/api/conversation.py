@@ -1,6 +1,7 @@
 """A conversation with a loaded model, and the file that it is saved in.
 
-The file is one JSON object, readable by other programs. It is hostile until checked.
+The file is one JSON object that other programs can read. Its content is not trusted before it is
+checked.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ROLES = ("system", "user", "assistant", "tool")
 
 @dataclass(frozen=True)
 class SavedChat:
-    """What a file of :meth:`Chat.save` holds."""
+    """The content of a file of :meth:`Chat.save`."""
 
     model: str
     system: str
@@ -40,7 +41,7 @@ class SavedChat:
 
 
 class Chat:
-    """A conversation. Earlier reasoning is not sent again, as the vendor recommends."""
+    """A conversation. As the vendor recommends, earlier reasoning is not sent again."""
 
     def __init__(self, model: Model, session: Session) -> None:
         """Wrap a session; use :meth:`Model.chat`."""
@@ -49,7 +50,7 @@ class Chat:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """Return what was said so far, the system message aside."""
+        """Return all messages so far except the system message."""
         return tuple(self._session.history)
 
     def ask(
@@ -62,19 +63,19 @@ class Chat:
         on_prefill: OnPrefill | None = None,
         **settings: Unpack[SamplingSettings],
     ) -> Answer:
-        """Ask the next question and return the whole answer.
+        """Ask the next question and return the complete answer.
 
         Args:
             text: the question.
-            files: text files that go with it, in the vendor's own template.
+            files: text files to attach, in the vendor's own template.
             math: as for :meth:`Model.ask`.
-            seed: gives the same answer again.
-            on_prefill: receives tokens of the prompt that are evaluated, and how many there are.
-            **settings: from this answer on; see :class:`SamplingSettings`.
+            seed: the same seed gives the same answer.
+            on_prefill: receives the number of evaluated tokens of the prompt, and the number of
+            all. **settings: settings for this and later answers; see :class:`SamplingSettings`.
 
         Raises:
-            ContextOverflowError: not even the question alone leaves room for an answer. Earlier
-                turns are left out of the prompt where the context is full.
+            ContextOverflowError: the question leaves no room for an answer, even without earlier
+                turns, which are left out of the prompt when the context is full.
         """
         return self.stream(
             text, files=files, math=math, seed=seed, on_prefill=on_prefill, **settings
@@ -97,13 +98,13 @@ class Chat:
         return self._model._stream(self._session, question, new_seed(seed), on_prefill)
 
     def continue_answer(self, *, on_prefill: OnPrefill | None = None) -> Answer:
-        """Continue the last answer, which max_tokens, the context or ``close`` cut.
+        """Continue the last answer if max_tokens, the context or ``close`` ended it.
 
         Returns:
-            What came in addition.
+            The added part.
 
         Raises:
-            UsageError: the last answer is whole, or there is none.
+            UsageError: the last answer is complete, or there is none.
         """
         self._model._require_open()
         events = self._session.continue_answer(on_prefill=on_prefill)
@@ -113,13 +114,13 @@ class Chat:
         """Take back the last question and its answer.
 
         Returns:
-            The question, None where there was none.
+            The question; None if there was none.
         """
         taken = self._session.remove_last_turn()
         return taken.content if taken else None
 
     def save(self, path: str | Path) -> None:
-        """Write the conversation into a JSON file, whole or not at all.
+        """Write the conversation to a JSON file, completely or not at all.
 
         Raises:
             DslocalError: the file cannot be written.
@@ -144,7 +145,7 @@ def read_saved(path: Path) -> SavedChat:
 
     Raises:
         NotFoundError: the file does not exist.
-        DslocalError: it cannot be read, or is not such a file.
+        DslocalError: the file cannot be read, or is not a saved chat.
     """
     try:
         if path.stat().st_size > MAX_FILE:
@@ -170,7 +171,7 @@ def read_saved(path: Path) -> SavedChat:
 
 
 def _fields(message: Message) -> dict[str, Any]:
-    """Return a message as JSON, without what is empty."""
+    """Return a message as JSON, without empty fields."""
     fields: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.reasoning:
         fields["reasoning"] = message.reasoning
@@ -184,7 +185,7 @@ def _fields(message: Message) -> dict[str, Any]:
 
 
 def _message(fields: object) -> Message:
-    """Return the message that ``fields`` describe. Raises TypeError, ValueError."""
+    """Return the message that ``fields`` describe. Raises TypeError or ValueError."""
     if not isinstance(fields, dict):
         raise TypeError("messages")
     role = _text(fields, "role")

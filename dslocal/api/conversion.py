@@ -1,6 +1,6 @@
-"""Convert a checkpoint to GGUF files: what is read, and what is made of it.
+"""Convert a checkpoint to GGUF files: find the source, and plan the outputs.
 
-The work itself is done by ``dslocal.convert``; here a name becomes a source, and options a plan.
+``dslocal.convert`` does the work; this module turns a name into a source, and options into a plan.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class ConversionRequest:
         split: how an output is spread over files.
         imatrix: the importance matrix, if any.
         stream: whether the checkpoint is fetched and deleted shard by shard.
-        auto: the files of an importance matrix that is made first; None if none is made.
-        measured: a good GGUF file of the model that is here, for making that matrix.
+        auto: the files of an importance matrix that is made first; None if it is not made.
+        measured: a suitable GGUF file of the model on this machine, for making that matrix.
     """
 
     recipes: Sequence[Recipe]
@@ -88,28 +88,28 @@ def convert(
     An interrupted conversion continues when it is called again with the same arguments.
 
     Args:
-        source: a checkpoint folder, a name of models.yaml, or OWNER/NAME on the hub.
-        output: the file to write, or a folder, which ends in a slash if it is new; ``{quant}`` in
-            it is replaced.
-        quant: a quantization such as "Q4_K_M", or several that are written from one read.
-            "Q4_K_M" where neither this nor ``recipe`` nor ``size`` is given.
-        recipe: a YAML file of regex: type, first match wins.
-        size: the best quantization that fits in this, such as "180GB".
+        source: a checkpoint folder, a name of models.yaml, or OWNER/NAME on the Hugging Face Hub.
+        output: the file to write, or a folder (with a slash at the end if it is new); ``{quant}``
+            in it is replaced.
+        quant: a quantization such as "Q4_K_M", or several that are written in one pass. "Q4_K_M" if
+            neither this nor ``recipe`` nor ``size`` is given.
+        recipe: a YAML file with lines of REGEX: TYPE for tensor names; the first match counts.
+        size: choose types by tensor for the best quality in a file of this size, such as "180GB".
         imatrix: an importance matrix of llama.cpp, GGUF or legacy; "auto" makes one first, with
-            dslocal's calibration text. That takes the model in Q8_0 or MXFP4, which is made, too,
-            unless such a file is here.
-        keep_intermediate: keep that model and the matrix, beside the output.
+            dslocal's calibration text. That needs the model in Q8_0 or MXFP4, which is also made
+            unless such a file is on this machine.
+        keep_intermediate: keep that model and the matrix beside the output.
         mtp: "keep" the multi-token-prediction layer where there is one, "drop" it, or write
-            "only" that layer. V4 has it, or DSpark, in a file of its own: "beside" writes that
-            too, as ``…-mtp.gguf``, and "dspark-only" writes DSpark alone.
-        split_experts: write the routed experts into files of their own.
-        split_size: no file is larger than this, such as "40GB".
-        stream: fetch, convert and delete a published checkpoint shard by shard.
-        revision: branch, tag or commit on the hub.
-        jobs: threads; one a core without it.
+            "only" that layer. V4's layer, or DSpark, needs a separate file: "beside" also writes
+            that file, as ``…-mtp.gguf``, and "dspark-only" writes only DSpark.
+        split_experts: write the routed experts into separate files.
+        split_size: split the output into files of at most this size, such as "40GB".
+        stream: download, convert and delete a published checkpoint shard by shard.
+        revision: branch, tag or commit on the Hugging Face Hub.
+        jobs: number of threads; by default one per core.
         overwrite: replace files that are already there.
         on_progress: receives how much is written.
-        on_fetched: receives how much of a published checkpoint is fetched.
+        on_fetched: receives how much of a published checkpoint is downloaded.
         on_evaluated: receives how many chunks of the calibration text are evaluated, and how many
             there are.
         on_notice: receives lines that a user should see. Without it they are logged as warnings
@@ -119,7 +119,7 @@ def convert(
         A report for each output, in the order of the quantizations.
 
     Raises:
-        UsageError: arguments exclude each other, or a file is there already.
+        UsageError: arguments cannot be combined, or a file exists already.
         NotFoundError: the checkpoint or the output's folder does not exist.
         CheckpointError: the checkpoint is damaged, or of a kind that cannot be converted.
         ConversionError: a file cannot be written.
@@ -164,7 +164,8 @@ def with_auto_imatrix(
 
     Args:
         request: What to make of the checkpoint.
-        found: The checkpoint. If a good GGUF file of it is here, that is measured.
+        found: The checkpoint. If a suitable GGUF file of it is on this machine, that file is
+            measured.
         target: The first output.
         keep: Whether intermediate files stay when the outputs are finished.
         load: Loads a model by a load config; llama.cpp's own loader without it.
@@ -181,7 +182,8 @@ def with_auto_imatrix(
         raise UsageError(
             "--imatrix auto: with --stream the outputs are made from an intermediate file, which "
             "holds no draft model",
-            hint="leave out --with-drafter; --mtp-only or --dspark-only writes the draft model",
+            hint="leave out --with-drafter, and write the draft model with --mtp-only or "
+            "--dspark-only",
         )
     if load is None:
         from dslocal.engine import LlamaModel
@@ -200,7 +202,7 @@ def write_outputs(
     jobs: int | None = None,
     on_planned: Callable[[ConversionPlan], None] | None = None,
 ) -> tuple[ConversionPlan, list[ConversionReport]]:
-    """Convert an opened checkpoint as requested, after making the importance matrix if need be.
+    """Convert an opened checkpoint as requested, after making the importance matrix if necessary.
 
     Args:
         files: The checkpoint's files.

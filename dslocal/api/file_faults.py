@@ -1,4 +1,4 @@
-"""What is wrong with a GGUF file that llama.cpp loads all the same, said before it answers badly.
+"""Find faults of a GGUF file that llama.cpp loads without an error, but that spoil its answers.
 
 Files are made by many people and programs. One without a pre-tokenizer splits text as no DeepSeek
 model does; one whose special tokens are marked as ordinary text cannot be prompted.
@@ -30,14 +30,14 @@ PRE_TOKENIZERS = (
     "joyai-llm",
 )
 NORMAL = 1  # the type of ordinary text: enum llama_token_type of llama.h
-REMEDY = "fetch or convert it again"
+REMEDY = "download or convert it again"
 NOTICED = "noticed-faults"  # the state in which it is remembered which files were spoken of
 MAX_NOTICED = 200  # files
 MAX_SHOWN = 3  # tokens in a message
 
 
 def file_faults(header: GgufHeader, family: Family | None = None) -> list[str]:
-    """Return what is wrong with a file, one sentence each; nothing for a sound one.
+    """Return the faults of a file, one sentence each; nothing for a file without faults.
 
     Args:
         header: The header of the file.
@@ -52,7 +52,7 @@ def file_faults(header: GgufHeader, family: Family | None = None) -> list[str]:
         if has_need and not header.text("tokenizer.chat_template"):
             faults.append(
                 "it has no chat template (tokenizer.chat_template): dslocal prompts it as "
-                f"{family.title}, other programs may not"
+                f"{family.title}, but other programs may not"
             )
     return faults
 
@@ -93,14 +93,14 @@ def require_promptable(name: str, header: GgufHeader, family: Family) -> None:
 
 
 class _Stamp(NamedTuple):
-    """What tells one state of a file from another."""
+    """The state of a file, which changes when the file does."""
 
     size: int
     changed: int
 
 
 def new_faults(path: Path, header: GgufHeader, family: Family | None) -> list[str]:
-    """Return what is wrong with a file the first time that it is asked about, and then nothing.
+    """Return the faults of a file at the first call for it, and nothing at later calls.
 
     Args:
         path: The file.
@@ -126,8 +126,8 @@ def new_faults(path: Path, header: GgufHeader, family: Family | None) -> list[st
 def _unusable_text(tokens: list[str]) -> str:
     shown = ", ".join(tokens[:MAX_SHOWN])
     return (
-        f"its vocabulary has no special token {shown}: without a type of its own "
-        "(tokenizer.ggml.token_type) it is ordinary text, and no prompt can be written"
+        f"its vocabulary has no special token {shown}: its type (tokenizer.ggml.token_type) says "
+        "that it is ordinary text, so no prompt can be written"
     )
 
 
@@ -137,8 +137,8 @@ def _pre_tokenizer_faults(header: GgufHeader) -> Iterator[str]:
     name = header.text("tokenizer.ggml.pre")
     if not name:
         yield (
-            "it names no pre-tokenizer (tokenizer.ggml.pre), as files made before May 2024: text "
-            f"is split in another way than in training, and answers are worse; {REMEDY}"
+            "it names no pre-tokenizer (tokenizer.ggml.pre), like files from before May 2024: "
+            f"text is split in another way than in training, and answers are worse; {REMEDY}"
         )
     elif name not in PRE_TOKENIZERS:
         yield (

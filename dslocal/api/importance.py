@@ -1,6 +1,6 @@
-"""Make an importance matrix of a model: evaluate a text, and sum what its matrices are fed with.
+"""Make an importance matrix of a model: evaluate a text, and sum the squares of its activations.
 
-The matrix grows chunk by chunk and is saved on the way, so that an interrupted run can be resumed.
+The sums are saved after some chunks, so that an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ class ImatrixReport:
 
     Attributes:
         path: The file that was written.
-        chunks: Chunks that were evaluated, those of an interrupted run included.
+        chunks: Chunks that were evaluated, including those of an interrupted run.
         chunk_tokens: The tokens of each.
         resumed_chunks: Chunks that an interrupted run had evaluated.
         tensors: How many matrices have sums.
         unseen_experts: The experts that no token reached, by layer.
-        unmeasured: Matrices of the model that nothing was multiplied with, such as an MTP layer's.
+        unmeasured: Matrices of the model that the text did not use, such as an MTP layer's.
     """
 
     path: Path
@@ -97,7 +97,8 @@ def make_imatrix(job: ImatrixJob, load: LoadModel, on_progress: OnProgress) -> I
         on_progress: Receives how many chunks are evaluated, and how many there are.
 
     Raises:
-        UsageError: The text is too short, or what is to be merged or resumed does not fit.
+        UsageError: The text is too short, or a matrix to merge or resume belongs to another model
+            or run.
         DoesNotFitError: The model does not fit into this machine.
         KeyboardInterrupt: on Ctrl-C; what was saved can be resumed.
         EngineError: llama.cpp failed; what was saved can be resumed.
@@ -157,8 +158,8 @@ def _begin(job: ImatrixJob, chunks: Sequence[Sequence[int]]) -> ImatrixSums:
         matrix = read_sums(job.part)
         if matrix.identity != identity or not 0 < matrix.chunks_done <= len(chunks):
             raise UsageError(
-                f"{job.part.name}: belongs to another model, text or number of tokens",
-                hint="without --resume it is replaced",
+                f"{job.part.name}: belongs to a run with another model, text or number of tokens",
+                hint="leave out --resume to replace it",
             )
         return matrix
     names = tuple(str(path) for path in job.texts) or (CALIBRATION.title,)
@@ -173,7 +174,7 @@ def _evaluate(
     matrix: ImatrixSums,
     on_progress: OnProgress,
 ) -> None:
-    """Add the chunks that are not evaluated yet, and save the sums now and then."""
+    """Add the chunks that are not evaluated yet, and save the sums from time to time."""
     from dslocal.engine import LlamaContext
     from dslocal.engine.activations import ActivationCollector
     from dslocal.engine.activations.chunks import evaluate_chunk

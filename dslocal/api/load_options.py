@@ -1,4 +1,4 @@
-"""What a user decides of a plan: checked values as :class:`Overrides`."""
+"""Check the settings of a plan that a user decides, and return them as :class:`Overrides`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def overrides(
     mtp: str = "off",
     names: Mapping[str, str] = {},
 ) -> Overrides:
-    """Return the overrides for what is given; None leaves a setting to the plan.
+    """Return the overrides for the given settings; None leaves a setting to the plan.
 
     Args:
         n_ctx: tokens of context.
@@ -100,11 +100,11 @@ def workers(rpc: str | Sequence[str], name: str = "rpc") -> tuple[str, ...]:
     """Return the machines that hold a part of a model, each as ``HOST:PORT``.
 
     Args:
-        rpc: they, with commas between or as a list.
+        rpc: the machines, separated by commas or as a list.
         name: what errors call the setting.
 
     Raises:
-        UsageError: one of them is no ``HOST:PORT``.
+        UsageError: one of them is not ``HOST:PORT``.
     """
     named = rpc if isinstance(rpc, str) else ",".join(rpc)
     return tuple(map(str, parse_endpoints(named, name))) if named else ()

@@ -1,4 +1,4 @@
-"""Load a model: from a file, as this machine allows, or from an engine behind a URL.
+"""Load a model from a file, with settings for this machine, or use one of an engine at a URL.
 
 Does not know how a model is placed in memory (``plan``); it joins names, files and plans.
 """
@@ -42,28 +42,28 @@ def load(
     on_notice: Notice | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Model:
-    """Load a model as this machine allows.
+    """Load a model with settings that suit this machine.
 
     Args:
-        model: a name of ``dslocal models``, a GGUF file, or a checkpoint folder, which is
-            converted once. None is the model used last, else nano. Or the URL of an engine that
-            serves a model: vLLM, SGLang or llama-server, with its key in DSLOCAL_ENGINE_KEY.
-        n_ctx: tokens of context. Without it, as much as fits, up to 32,768; of an engine, all that
+        model: a name of ``dslocal models``, a GGUF file, a checkpoint folder, which is converted
+            once, or the URL of an engine (vLLM, SGLang or llama-server, with its key in
+            DSLOCAL_ENGINE_KEY). None is the model used last, or else nano.
+        n_ctx: tokens of context. By default as many as fit, up to 32,768; with an engine, all that
             it has.
-        kv_type: "f16", "q8_0" or "q4_0" for the KV cache. Without it, the best that fits.
-        n_gpu_layers: layers on the GPU. Without it, all that fit.
+        kv_type: "f16", "q8_0" or "q4_0" for the KV cache. By default the best that fits.
+        n_gpu_layers: layers on the GPU. By default all that fit.
         cpu_moe: layers whose experts stay in RAM: a number, "all" or "auto".
         mtp: speculative decoding: "auto", "on", "off", or a GGUF file with an MTP layer.
         stream_experts: whether all experts that a token needs are read from the SSD at once, as
             soon as the router chooses them: "auto" (if the model is larger than the memory), "on"
             or "off".
         rpc: machines that run ``dslocal worker`` and hold a part of the model, as ``"HOST:PORT"``,
-            several with commas between or as a list. If one of them is lost while the model is
-            loaded, llama.cpp ends this process, after a line that names the machine.
-        engine_model: what the engine calls the model, where it serves several.
+            several separated by commas or as a list. If a machine is lost while the model is
+            loaded, llama.cpp ends this process; a line names the machine.
+        engine_model: the engine's name of the model, if it serves several.
         tokenizer: with an engine, the model's tokenizer.json, checkpoint folder, or a GGUF file.
-            Without it, it is looked for on this machine.
-        family: how the model is prompted, where its file does not say or says it wrongly.
+            By default it is searched on this machine.
+        family: the family to prompt the model as, where its file does not say it or is wrong.
         on_notice: receives lines that a user should see. Without it they are logged as warnings
             of the logger ``dslocal``.
         on_progress: receives how much of the file is loaded, 0 to 1.
@@ -73,9 +73,9 @@ def load(
 
     Raises:
         NotFoundError: the model or file does not exist.
-        DoesNotFitError: it does not fit into this machine; the message says what would.
+        DoesNotFitError: the model does not fit into this machine; the message says what fits.
         UsageError: an argument is out of range.
-        WorkerError: a machine of ``rpc`` is not there, or runs another llama.cpp.
+        WorkerError: a machine of ``rpc`` cannot be reached, or runs another llama.cpp.
         DslocalError: the file is damaged, or llama.cpp refuses it.
     """
     from dslocal.catalog import conversion_cache, resolve
@@ -86,16 +86,18 @@ def load(
     if is_engine_url(model):
         placement = (kv_type, n_gpu_layers, cpu_moe)
         if any(setting is not None for setting in placement) or mtp != "auto" or rpc:
-            raise UsageError("how a model is loaded is an engine's own affair")
+            raise UsageError("settings of how a model is loaded cannot be used with an engine")
         served = ServedModelOptions(n_ctx, engine_model, tokenizer, family)
         return _load_served(str(model), served, on_notice or _log)
     if engine_model is not None or tokenizer is not None:
-        raise UsageError("engine_model and tokenizer have no place without an engine's URL")
+        raise UsageError("engine_model and tokenizer need the URL of an engine")
     chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=str(mtp))
     chosen = replace(chosen, stream_experts=streams_experts(stream_experts), rpc=workers(rpc))
     gone = resolve.gone_last_model() if model is None else None
     if gone is not None:
-        (on_notice or _log)(f"the model used last, {gone}, is gone: {resolve.DEFAULT} is used")
+        (on_notice or _log)(
+            f"the model used last, {gone}, no longer exists: {resolve.DEFAULT} is used"
+        )
     path = conversion_cache.ensure_gguf(
         str(model) if model is not None else None, on_notice=on_notice or _log
     )
@@ -120,7 +122,7 @@ def _loaded(
     open_model: Callable[[Plan], LlamaModel],
     on_notice: Notice,
 ) -> Model:
-    """Return the model at ``path``, loaded as this machine allows."""
+    """Return the model at ``path``, loaded with settings that suit this machine."""
     from dslocal.engine import loader
 
     stack = ExitStack()
@@ -135,7 +137,7 @@ def _loaded(
 
 
 class ServedModelOptions(NamedTuple):
-    """What a caller decides of a model that an engine serves; see :func:`load`."""
+    """The arguments of :func:`load` for a model that an engine serves."""
 
     n_ctx: int | None
     name: str | None

@@ -1,4 +1,4 @@
-"""A loaded model: ask it, converse with it, let it fill in the middle.
+"""A loaded model: ask questions, hold conversations, fill gaps.
 
 Does not know how a model is loaded (:mod:`.loading`) or prompted (``prompts``).
 """
@@ -33,7 +33,7 @@ OnPrefill = Callable[[int, int], None]
 
 
 class Model:
-    """A loaded model. One answer at a time is generated; a second model answers beside it."""
+    """A loaded model, which generates one answer at a time. Load a second model to generate two."""
 
     def __init__(
         self,
@@ -73,32 +73,34 @@ class Model:
 
     @property
     def name(self) -> str:
-        """Return the model's own name, else its file's."""
+        """Return the model's own name, or else that of its file."""
         if self._served_name:
             return self._served_name
         return self._header.text("general.name") or self.path.stem
 
     @property
     def family(self) -> str:
-        """Return the name of the family that it is prompted as."""
+        """Return the name of the family whose prompts are used."""
         return self._family.name
 
     @property
     def n_ctx(self) -> int:
-        """Return the tokens that prompt and answer may have together."""
+        """Return the size of the context: tokens of prompt and answer together."""
         return self._context.n_ctx
 
     @property
     def load_config(self) -> LoadConfig:
-        """Return the settings that it was loaded with.
+        """Return the settings with which the model was loaded.
 
         Raises:
-            UsageError: an engine has loaded it.
+            UsageError: the model runs in an engine.
         """
         from dslocal.engine import LlamaContext
 
         if not isinstance(self._context, LlamaContext):
-            raise UsageError(f"{self.name}: an engine has loaded it, and does not say how")
+            raise UsageError(
+                f"{self.name}: it runs in an engine, which does not say how it is loaded"
+            )
         return self._context.load_config
 
     def ask(
@@ -121,26 +123,27 @@ class Model:
 
         Args:
             text: the question.
-            system: instructions before it.
-            files: text files that go with it, in the vendor's own template.
-            thinking: True reasons first, False does not, None is as the vendor recommends.
-            effort: how thoroughly V4 reasons, such as "high" or "max"; "none" is without reasoning.
-            math: whether the vendor's directive on mathematics is added; None leaves that to the
-                question, for models whose vendor asks for it.
+            system: instructions before the question.
+            files: text files to attach, in the vendor's own template.
+            thinking: True reasons first, False skips the reasoning, None does what the vendor
+                recommends.
+            effort: how thoroughly V4 reasons, such as "high" or "max"; "none" skips the reasoning.
+            math: whether the vendor's directive for mathematics is added; None adds it to
+                mathematical questions if the model's vendor recommends that.
             schema: a JSON Schema, or a file with one, that the answer must follow.
             grammar: a file with a GBNF grammar that the answer must follow.
             tools: functions that the model may call.
-            seed: gives the same answer again. Without it each answer is another one.
-            on_prefill: receives tokens of the prompt that are evaluated, and how many there are.
-            **settings: see :class:`SamplingSettings`.
+            seed: the same seed gives the same answer. By default a new seed is drawn.
+            on_prefill: receives the number of evaluated tokens of the prompt, and the number of
+            all. **settings: see :class:`SamplingSettings`.
 
         Returns:
             The answer.
 
         Raises:
-            UsageError: an argument is out of range, or this model cannot do it.
+            UsageError: an argument is out of range, or this model does not support it.
             ContextOverflowError: the prompt leaves no room for an answer.
-            SchemaError: the answer is whole, and not as ``schema`` says.
+            SchemaError: the answer is complete, but does not satisfy ``schema``.
         """
         answer = self.stream(
             text,
@@ -179,7 +182,7 @@ class Model:
         """Answer one question as events: Reasoning, Text, ToolCall, and Done at the end.
 
         The arguments are those of :meth:`ask`. Nothing is generated before the first event is
-        asked for.
+        requested.
         """
         session = self._session(system, self._reasoning(thinking, effort), tools, settings)
         session.constraint = _constraint(schema, grammar)
@@ -196,16 +199,15 @@ class Model:
         resume: str | Path | None = None,
         **settings: Unpack[SamplingSettings],
     ) -> Chat:
-        """Begin a conversation, or continue one that was saved.
+        """Start a conversation, or continue one that was saved.
 
         Args:
             system: instructions for the whole conversation.
             thinking: as for :meth:`ask`.
             effort: as for :meth:`ask`.
             tools: functions that the model may call.
-            resume: a file that :meth:`Chat.save` wrote; ``system`` then replaces its own only
-                where it is given.
-            **settings: see :class:`SamplingSettings`.
+            resume: a file that :meth:`Chat.save` wrote; its instructions are kept unless ``system``
+            is given. **settings: see :class:`SamplingSettings`.
 
         Returns:
             The conversation.
@@ -228,7 +230,7 @@ class Model:
         on_prefill: OnPrefill | None = None,
         **settings: Unpack[SamplingSettings],
     ) -> Answer:
-        """Write what belongs between two texts (fill-in-the-middle).
+        """Generate the text between two texts (fill in the middle).
 
         Args:
             prefix: the text before the gap.
@@ -238,10 +240,10 @@ class Model:
             **settings: see :class:`SamplingSettings`.
 
         Returns:
-            The text of the gap, white space and all.
+            The text of the gap, including white space.
 
         Raises:
-            UsageError: this model cannot fill in the middle.
+            UsageError: this model does not support fill in the middle.
         """
         from dslocal.output.answer import stream_answer
         from dslocal.output.turn import Turn
@@ -266,14 +268,14 @@ class Model:
         thinking: bool | None = None,
         effort: str | None = None,
     ) -> str:
-        """Return the exact prompt that ``messages`` become, special tokens as text."""
+        """Return the exact prompt of ``messages``, with special tokens as text."""
         from dslocal.prompts.messages import render
 
         family, way = self._reasoning(thinking, effort)
         return render(family.render(list(messages), way))
 
     def tokenize(self, text: str) -> list[int]:
-        """Return the ids of ``text``, none of which is a special token."""
+        """Return the token ids of ``text``, without special tokens."""
         self._require_open()
         return self._context.model.encode(text)
 
@@ -335,7 +337,7 @@ class Model:
         if way not in self._family.thinking_modes:
             raise UsageError(
                 f"family {self._family.name} ({self._family.title}) has no reasoning",
-                hint="thinking=None lets it answer its own way",
+                hint="use thinking=None",
             )
         return family, way
 
@@ -351,7 +353,7 @@ def _constraint(
     from dslocal.output import constraint_from_schema, read_grammar, read_schema
 
     if schema is not None and grammar is not None:
-        raise UsageError("schema and grammar exclude each other")
+        raise UsageError("schema and grammar cannot be combined")
     if isinstance(schema, Mapping):
         return constraint_from_schema(dict(schema), "schema")
     if schema is not None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def read_family(path: Path, family: str | None = None) -> tuple[GgufHeader, Family]:
     """Read the header of a GGUF file, check it, and recognise how the model is prompted.
 
-    A file that was pulled by its name in models.yaml is prompted as that says.
+    A file that was pulled by a name of models.yaml gets the family that models.yaml names.
 
     Args:
         path: the file, or the first of several parts.
@@ -23,7 +23,7 @@ def read_family(path: Path, family: str | None = None) -> tuple[GgufHeader, Fami
         The header, with the tensors of all parts, and the family.
 
     Raises:
-        GgufError: llama.cpp would abort the process over this file.
+        GgufError: llama.cpp would abort the process while loading this file.
         UnsupportedModelError: no family fits, or no prompt can be written for it.
         UsageError: ``family`` is not one.
     """
@@ -50,7 +50,7 @@ def require_sound(name: str, header: GgufHeader) -> None:
         header: Its header, with the tensors of all parts.
 
     Raises:
-        GgufError: llama.cpp would abort the process over this file.
+        GgufError: llama.cpp would abort the process while loading this file.
     """
     from dslocal.errors import GgufError
     from dslocal.plan.memory.shape import shape_of

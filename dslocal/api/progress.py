@@ -1,4 +1,4 @@
-"""What long work reports while it goes on."""
+"""Progress of long work."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Phase:
 
 
 class WorkProgress(Protocol):
-    """Receives how far a download and a conversion are, either or both, from any thread."""
+    """Receives the progress of a download, a conversion or both, from any thread."""
 
     def on_fetch(self, state: DownloadProgress) -> None:
-        """Receive how much of a download is here."""
+        """Receive how much is downloaded."""
 
     def on_conversion(self, state: ConversionProgress) -> None:
         """Receive how much of a conversion is written."""
@@ -43,14 +43,14 @@ class WorkProgress(Protocol):
         """Receive how many chunks of a text are evaluated, and how many there are."""
 
     def begin_phase(self, phase: Phase) -> None:
-        """Receive that a step begins; what follows belongs to it."""
+        """Receive that a step begins; later progress belongs to it."""
 
     def log(self, line: str) -> None:
-        """Receive something that the user should know, as a line of its own."""
+        """Receive a line that the user should see."""
 
 
 class ProgressCallbacks:
-    """Passes progress on to functions, each of which may be missing."""
+    """Passes progress on to functions, any of which may be missing."""
 
     def __init__(
         self,
@@ -59,14 +59,14 @@ class ProgressCallbacks:
         on_notice: Callable[[str], None],
         on_evaluated: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Keep the functions that are called."""
+        """Store the functions to call."""
         self._on_evaluated = on_evaluated
         self._on_fetched = on_fetched
         self._on_conversion = on_conversion
         self._on_notice = on_notice
 
     def on_fetch(self, state: DownloadProgress) -> None:
-        """Pass on how much of a download is here."""
+        """Pass on how much is downloaded."""
         if self._on_fetched:
             self._on_fetched(state)
 

@@ -1,4 +1,4 @@
-"""What a caller decides of one answer: how it is sampled, and its seed."""
+"""Settings of one answer: the sampling, and the seed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dslocal.errors import UsageError
 
 
 class SamplingSettings(TypedDict, total=False):
-    """Settings of one answer. What is left out is the model card's own value.
+    """Settings of one answer. Settings that are left out have the values of the model card.
 
     ``temperature`` 0 takes the likeliest token. ``max_tokens`` counts reasoning and answer,
-    ``think_budget`` reasoning alone. ``stop`` are texts that end the answer. ``logit_bias`` are
-    entries as ``"TOKEN=VALUE"``.
+    ``think_budget`` only the reasoning. ``stop`` has texts that end the answer. ``logit_bias`` has
+    entries such as ``"TOKEN=VALUE"``.
     """
 
     temperature: float
@@ -31,7 +31,7 @@ class SamplingSettings(TypedDict, total=False):
 
 
 def new_seed(seed: int | None = None, name: str = "seed") -> int:
-    """Return ``seed``, or a fresh one that can be given again.
+    """Return ``seed``, or a new random one.
 
     Raises:
         UsageError: ``seed`` is negative or has more than 63 bits; ``name`` is in the message.

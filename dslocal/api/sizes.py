@@ -32,6 +32,6 @@ def size_in_bytes(text: str, *, least: int = 1) -> int:
         size = -1
     if not least <= size < 1 << 60:
         raise UsageError(
-            f"{text!r:.40} is not a size", hint="such as 180GB, 40GiB or a number of bytes"
+            f"{text!r:.40} is not a size", hint="for example 180GB, 40GiB or a number of bytes"
         )
     return size

@@ -100,14 +100,14 @@ def add_installed(entry: InstalledModel, *, replacing: bool = True) -> None:
     if _entry_of(content) != entry:
         raise UsageError(
             f"{entry.name!r:.100} in {entry.quant!r:.40} cannot be kept",
-            hint="a name is lower case letters, digits, '.', '_' and '-'",
+            hint="use lower case letters, digits, '.', '_' and '-' in a name",
         )
     with locked_inventory() as folder:
         file = folder / _file_name(entry)
         known = _read(file)
         if known and not replacing and known.files != files:
             raise UsageError(
-                f"{entry.full_name} is {known.path} already", hint="--name gives it another name"
+                f"{entry.full_name} is {known.path} already", hint="choose another name with --name"
             )
         write_atomic(file, json.dumps(content), beside=folder / ".new")
 

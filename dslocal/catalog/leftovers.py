@@ -1,4 +1,4 @@
-"""What interrupted work left behind or measurements keep, and whether a process is still at it.
+"""Find the files of interrupted work and of measurements, and whether a process still uses them.
 
 A process that writes such a file holds a lock (flock) on one of these: the file itself, its sibling
 ``NAME.part`` or ``NAME.stream/lock``, the lock file of ``NAME``, which is called ``.NAME.lock`` or

@@ -17,7 +17,7 @@ from .model_entry import DEFAULT_FILES, ModelEntry
 from .names import Spelling, read_spelling
 from .registry import find_entry, load_registry
 
-NAME_HINT = "as hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/FILE"
+NAME_HINT = "write it as hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/FILE"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _on_hub(text: str, spelling: Spelling, revision: str | None) -> PublishedLoc
     file = _first_file(spelling.file)
     entry = entry_of_repository(remote.repository)
     if revision and remote.revision not in (DEFAULT_REVISION, revision):
-        raise UsageError(f"--revision {revision}: and {text} names another one")
+        raise UsageError(f"--revision {revision} contradicts {text}, which names another one")
     is_default = remote.revision == DEFAULT_REVISION and remote.endpoint is None
     if entry is not None and not file and is_default:
         return replace(published_location(entry, revision), quant=spelling.quant)

@@ -1,4 +1,4 @@
-"""What models.yaml says of one model, checked.
+"""The checked entry of one model in models.yaml.
 
 Does not know how that is written: see :mod:`dslocal.catalog.registry.registry_schema`.
 """

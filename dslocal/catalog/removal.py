@@ -1,4 +1,4 @@
-"""Removing a model: which of its files are dslocal's to delete, and deleting them."""
+"""Remove a model: find the files that dslocal may delete, and delete them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def plan_removal(entry: InstalledModel) -> Removal:
     """
     there = tuple(file for file in entry.files if is_file(file))
     if entry.how == "imported":
-        why = "it was imported, and is not dslocal's" if there else ""
+        why = "it was imported, so dslocal does not delete it" if there else ""
         return Removal(entry, stays=there, why=why)
     other = _other_user(entry, there)
     if other is not None:
@@ -73,7 +73,7 @@ def remove_model(entry: InstalledModel) -> Removal:
     """
     with locked_removal(entry) as is_known:
         if not is_known:
-            why = "another process has changed what it is"
+            why = "another process has changed it"
             return Removal(entry, stays=entry.files, why=why)
         removal = plan_removal(entry)
         if removal.in_cache is not None:

@@ -1,4 +1,4 @@
-"""From what a user calls a model to a GGUF file or a checkpoint that is there.
+"""Find the GGUF file or checkpoint that a user's name of a model means.
 
 A name means the same in every folder: it goes before a file or folder of that name, which
 ``./NAME`` still means. Only a name of models.yaml of which nothing is on this machine comes after
@@ -152,7 +152,7 @@ def unknown_model(name: str) -> NotFoundError:
     """Return the error for a name that nothing has, with the names that it may be meant as."""
     foreign = other_programs.match_models(name, other_programs.model_folders())
     if foreign:
-        hint = f"{foreign[0].app} has it: dslocal import {name:.200} uses that"
+        hint = f"{foreign[0].app} has it: dslocal import {name:.200} uses that file"
         return NotFoundError(f"{name!r:.200} is not imported yet", hint=hint)
     if reason := why_not(name):
         return NotFoundError(
@@ -163,12 +163,13 @@ def unknown_model(name: str) -> NotFoundError:
     for installed in catalog.installed_models():
         known.setdefault(installed.name, installed.name)
     near = nearest_names(name, known)
-    suggested = f"near it: {', '.join(near)}; " if near else ""
+    suggested = f"did you mean {' or '.join(near)}? " if near else ""
     return NotFoundError(
         f"no model or file called {name!r:.200}",
         hint=(
-            f"{suggested}here: {installed_names()}; or a GGUF file, or a checkpoint folder;"
-            " dslocal fit lists the models that can be downloaded"
+            f"{suggested}on this machine: {installed_names()}; name one of these, a GGUF file or a "
+            "checkpoint "
+            "folder; dslocal fit lists the models that can be downloaded"
         ),
     )
 
@@ -177,7 +178,8 @@ def _resolve_installed(entry: catalog.InstalledModel) -> Path | LocalCheckpoint:
     gone = entry.missing
     if gone is not None:
         raise NotFoundError(
-            f"{entry.full_name}: {gone} is gone", hint=f"dslocal rm {entry.full_name} forgets it"
+            f"{entry.full_name}: {gone} no longer exists",
+            hint=f"dslocal rm {entry.full_name} removes the model",
         )
     if entry.quant == catalog.CHECKPOINT:
         return LocalCheckpoint(entry.name, entry.path.parent, FOLDER_QUANT)
@@ -197,15 +199,16 @@ def _not_a_checkpoint(folder: Path) -> DslocalError:
     inside = next(iter(sorted(folder.glob(f"*/{CONFIG}")) + _snapshots(folder)), None)
     if inside is not None:
         return NotFoundError(
-            f"{folder}: no config.json is in it; a checkpoint is in a folder of it",
-            hint=f"name that: {inside.parent}",
+            f"{folder}: it has no config.json, but a folder in it is a checkpoint",
+            hint=f"name that folder: {inside.parent}",
         )
     error = converter.config_error(converter.FolderSource(folder))
     if error.file != CONFIG:
         return error
     return NotFoundError(
-        f"{folder}: a folder without config.json is not a checkpoint",
-        hint="one has config.json, tokenizer.json and *.safetensors; a GGUF file is named itself",
+        f"{folder}: this folder is not a checkpoint, because it has no config.json",
+        hint="a checkpoint has config.json, tokenizer.json and *.safetensors; for a GGUF file, "
+        "give the file's own name",
     )
 
 

@@ -23,7 +23,9 @@ TOKENIZER = "tokenizer.json"
 PARTS = (TOKENIZER, "tokenizer_config.json", "config.json")
 DIGITS = 12
 REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
-HINT = "--tokenizer names it: a tokenizer.json, a checkpoint folder, or a GGUF file of the model"
+HINT = (
+    "name it with --tokenizer: a tokenizer.json, a checkpoint folder, or a GGUF file of the model"
+)
 
 
 def vocabulary_at(place: str) -> Path:

@@ -1,4 +1,4 @@
-"""Bring the KV cache to what the next prompt is sure to begin with, while the user types.
+"""Evaluate the known beginning of the next prompt into the KV cache while the user types.
 
 A prompt leaves out the reasoning of earlier answers, so that after every answer the cache holds
 tokens that the next prompt lacks. What follows them is evaluated again in the background, in small

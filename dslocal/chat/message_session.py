@@ -1,4 +1,4 @@
-"""A conversation with DeepSeek's own API, which takes messages and gives text.
+"""A conversation with DeepSeek's own API, which takes messages and returns text.
 
 History, storage and what is shown are those of any session. What depends on tokens is refused
 before anything is sent: schemas and grammars, logprobs, a budget of reasoning, settings that the

@@ -58,7 +58,7 @@ class RecordedSession:
         self.conversation = conversation
         self.unanswered: Message | None = None
         self._on_save_error = on_save_error
-        self._kept = 0  # messages before the turn that has begun
+        self._kept = 0  # messages before the present turn
         self._before: _Before | None = None
 
     def begin_turn(self, question: Message, *, replaced_from: int | None = None) -> None:

@@ -185,7 +185,7 @@ class Session:
         partial = self._valid_partial()
         if partial is None and cut.calls:
             raise UsageError(
-                "an answer that calls tools can only be continued by the model that began it"
+                "an answer that calls tools can be continued only by the model that began it"
             )
         fitted = self._fit_continuation(cut, partial)
         if fitted.dropped_turns:

@@ -172,7 +172,7 @@ class StoredConversation:
             "messages": [message_fields(message) for message in history[same:]],
         }
         if partial:
-            content["begun"] = partial_fields(partial)
+            content["partial"] = partial_fields(partial)
         return json.dumps(content).encode() + b"\n"
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ class StoredConversation:
 
         if not self.lock():
             raise DslocalError(
-                f"{self.id} is open in another terminal", hint="leave that chat first"
+                f"{self.id} is open in another terminal", hint="exit that chat first"
             )
         try:
             forget_typed(self.id)
@@ -251,7 +251,7 @@ def last_conversation(*, other_than: str = "") -> StoredConversation:
     for saved in _conversations():
         if saved.id != other_than:
             return saved
-    raise NotFoundError("no conversation to resume", hint="dslocal chat begins one")
+    raise NotFoundError("no conversation to resume", hint="dslocal chat starts one")
 
 
 def list_conversations() -> list[StoredConversation]:
@@ -371,7 +371,7 @@ def _apply(line: dict[str, Any], saved: StoredConversation) -> None:
     if start + len(messages) > MAX_MESSAGES:
         raise ValueError(len(messages))
     saved.history[start:] = messages
-    saved.partial = read_partial(line["begun"]) if "begun" in line else None
+    saved.partial = read_partial(line["partial"]) if "partial" in line else None
 
 
 def _folder() -> Path:

@@ -1,4 +1,4 @@
-"""The default model, which answers where none is named, and the line that says it has changed.
+"""The default model, and the line that says that it has changed.
 
 That is the one of the environment or config.toml, else the one that was named last, else nano.
 """
@@ -43,7 +43,7 @@ def make_default(model: str, notify: Callable[[str], None]) -> None:
     if now in announced:
         return
     home.write_state(ANNOUNCED, {"models": [*announced, now][-MAX_ANNOUNCED:]})
-    notify(f"{now} is the default model from now on; -m NAME makes another one the default")
+    notify(f"{now} is now the default model; -m NAME makes another model the default")
 
 
 def _announced() -> list[str]:

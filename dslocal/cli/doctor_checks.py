@@ -1,4 +1,4 @@
-"""What may be wrong with this installation, each with what mends it.
+"""Check this installation, and say how to fix each fault.
 
 Every check works when all else is broken, and changes nothing.
 """
@@ -70,7 +70,7 @@ def check_folders(paths: Mapping[str, Path]) -> Iterator[Finding]:
     free = free_bytes(paths["cache"])
     if free is not None and free < MIN_FREE_DISK:
         yield Finding(
-            f"{binary_size(free)} are free on the disk of {paths['cache']}",
+            f"only {binary_size(free)} are free on the disk of {paths['cache']}",
             "dslocal rm frees space; DSLOCAL_HOME moves the folders elsewhere",
         )
 
@@ -87,8 +87,8 @@ def check_kernels(level: str | None, compiled: Collection[str]) -> Iterator[Find
     )
     if level is None:
         yield Finding(
-            "the quantization kernels were not compiled: convert uses llama.cpp's own quantizers,"
-            " whose bytes are the same and which take 5 to 15 times as long",
+            "the quantization kernels were not compiled: convert uses llama.cpp's own quantizers, "
+            "which write the same bytes and take 5 to 15 times as long",
             mend,
         )
     elif level == "x86-64" and len(compiled) < 2:
@@ -101,12 +101,12 @@ def why_unwritable(path: Path) -> str:
     """Return why nothing can be written into a folder, which need not exist; empty if it can."""
     there = nearest_existing(path)
     if not there.is_dir():
-        return f"cannot be made: {there} is not a folder"
+        return f"cannot be created: {there} is not a folder"
     try:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"\0" * 4096)
     except OSError as e:
-        return f"cannot be {'written to' if there == path else 'made'}: {there}: {e.strerror}"
+        return f"cannot be {'written to' if there == path else 'created'}: {there}: {e.strerror}"
     return ""
 
 
@@ -148,7 +148,7 @@ def check_settings() -> Iterator[Finding]:
         yield from _check_disk_cache()
     yield from _check_templates(content.get(user_settings.TEMPLATES, {}), str(file))
     for name, meant in user_settings.unknown_variables().items():
-        near = f"it may be meant as {meant}" if meant else f"unset {name}"
+        near = f"did you mean {meant}?" if meant else f"unset {name}"
         yield Finding(f"{name}: dslocal has no such variable", near)
 
 
@@ -168,8 +168,8 @@ def _check_context(content: Mapping[str, Any]) -> Iterator[Finding]:
     ctx = user_settings.as_configured("ctx", given)
     if not str(ctx).isdecimal() or int(ctx) < least:
         yield Finding(
-            f"the context that is set, {ctx!r:.40}, is not valid",
-            f"ctx is {least} or more",
+            f"the configured context, {ctx!r:.40}, is not valid",
+            f"ctx must be {least} or more",
             stops=True,
         )
 
@@ -183,7 +183,7 @@ def _check_disk_cache() -> Iterator[Finding]:
 
 def _check_templates(tables: object, source: str) -> Iterator[Finding]:
     if not isinstance(tables, dict):
-        yield Finding(f"{source}: templates is not a table", "[templates.NAME]")
+        yield Finding(f"{source}: templates is not a table", "write it as [templates.NAME]")
         return
     for name, table in tables.items():
         try:
@@ -205,13 +205,14 @@ def check_models() -> Iterator[Finding]:
     for entry in catalog.installed_models():
         if gone := entry.missing:
             yield Finding(
-                f"{entry.full_name}: {gone} is gone", f"dslocal rm {entry.full_name} forgets it"
+                f"{entry.full_name}: {gone} no longer exists",
+                f"dslocal rm {entry.full_name} removes the model",
             )
     last = home.read_state(resolve.LAST).get("model")
     if isinstance(last, str) and resolve.last_used_model() is None:
         yield Finding(
-            f"the model used last, {last}, is gone: {resolve.DEFAULT} answers instead",
-            "dslocal ask -m NAME makes another the one used last",
+            f"the model used last, {last}, no longer exists: {resolve.DEFAULT} is used instead",
+            "dslocal ask -m NAME makes another model the default",
         )
     try:
         named = user_settings.named_model(None)
@@ -220,7 +221,7 @@ def check_models() -> Iterator[Finding]:
     except UsageError:
         return  # config.toml itself, which check_settings() has found
     except DslocalError as e:
-        yield Finding(f"the model that is set: {e}", e.hint, stops=True)
+        yield Finding(f"the configured model: {e}", e.hint, stops=True)
 
 
 def check_leftovers(found: list[Leftover]) -> Iterator[Finding]:
@@ -256,7 +257,7 @@ def check_engine(build: Build, machine: Machine, cpu_flags: frozenset[str]) -> I
     if 0 < machine.available < MIN_FREE_RAM:
         yield Finding(
             f"{binary_size(machine.available)} of memory are free",
-            "end other programs, or dslocal fit says what still runs",
+            "close other programs; dslocal fit shows what runs in this memory",
         )
 
 
@@ -281,4 +282,4 @@ def _check_simd(build: Build, cpu_flags: frozenset[str]) -> Iterator[Finding]:
 
 def _suggest(name: str, known: tuple[str, ...], otherwise: str) -> str:
     near = get_close_matches(name, known, 1, MIN_LIKENESS)
-    return f"it may be meant as {near[0]}" if near else otherwise
+    return f"did you mean {near[0]}?" if near else otherwise

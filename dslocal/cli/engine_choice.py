@@ -1,4 +1,4 @@
-"""The engine that generates in place of this process: by option, environment or config.toml."""
+"""Choose the engine that generates answers: by option, environment or config.toml."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dslocal.engine.remote import EngineAddress
 
 THIS_MACHINE = "none"  # the value of --engine that goes before an engine of config.toml
-ENGINE_HINT = f"--engine {THIS_MACHINE} loads a model here"
+ENGINE_HINT = f"--engine {THIS_MACHINE} loads a model on this machine"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def chosen_engine(options: EngineOptions) -> EngineChoice | None:
         found = user_settings.ConfiguredValue(options.engine, "--engine")
     if found is None or str(found.value).strip().lower() in ("", THIS_MACHINE):
         if options.tokenizer is not None:
-            raise UsageError("--tokenizer has no place without an engine", hint="--engine URL")
+            raise UsageError("--tokenizer needs an engine", hint="add --engine URL")
         return None
     from dslocal.api.engines.engine_model import engine_at
 

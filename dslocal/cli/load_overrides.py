@@ -1,4 +1,4 @@
-"""What the user decided about loading a model: by option, environment or config.toml.
+"""The user's settings for loading a model: from options, environment or config.toml.
 
 Does not know how a model is loaded (``dslocal.engine.loader``), or by which plan.
 """
@@ -43,7 +43,7 @@ def load_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
         if not text.isdecimal() or not MIN_CTX <= int(text) <= trained:
             raise UsageError(
                 f"{wanted.source}: {text} is out of range",
-                hint=f"this model takes {MIN_CTX} to {trained}",
+                hint=f"this model takes {MIN_CTX} to {trained} tokens",
             )
         ctx = int(text)
     chosen = option_overrides(options, ctx)
@@ -51,7 +51,7 @@ def load_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
         name = header.text("general.name") or "this model"
         raise UsageError(
             f"--mtp on: {name} has no MTP layer to draft with",
-            hint="--mtp auto looks up what was said; --mtp FILE.gguf brings one",
+            hint="--mtp auto drafts from earlier text; --mtp FILE.gguf names a file with the layer",
         )
     return chosen
 
@@ -72,7 +72,9 @@ def _engine_overrides(options: LoadOptions) -> Overrides:
     }
     given = [name for name, is_given in decided.items() if is_given]
     if given:
-        raise UsageError(f"{given[0]}: an engine decides that itself", hint=ENGINE_HINT)
+        raise UsageError(
+            f"{given[0]} cannot be set for an engine, which decides that itself", hint=ENGINE_HINT
+        )
     return Overrides(n_ctx=_engine_context(options.ctx))
 
 

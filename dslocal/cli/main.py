@@ -49,16 +49,16 @@ from .parsing import ModelOptionCommand, OneValueCommand, RootGroup, refuse_opti
 from .process import environment, signals, streams
 
 HINTS = {
-    errno.ENOSPC: "make room on that disk",
-    errno.EDQUOT: "make room: the quota is used up",
-    errno.EROFS: "that disk may only be read",
-    errno.EACCES: "its permissions do not allow it",
+    errno.ENOSPC: "free some space on that disk",
+    errno.EDQUOT: "free some space: the quota is used up",
+    errno.EROFS: "that disk is read-only",
+    errno.EACCES: "its permissions do not allow that",
 }
 
 app = typer.Typer(
     name="dslocal",
     cls=RootGroup,
-    help="Run DeepSeek models on this machine. Without a command: chat.",
+    help="Run DeepSeek models on this machine. Without a command, dslocal starts a chat.",
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -92,9 +92,7 @@ app.command(cls=OneValueCommand)(worker)
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks of errors. [env: DSLOCAL_DEBUG=1]")
     ] = False,
@@ -137,7 +135,7 @@ def main() -> NoReturn:
 def _run() -> int:
     """Run the command line and return the exit code; an error is printed."""
     if not streams.prepare_stdout():
-        _print_error("stdout is closed", ">/dev/null throws an answer away")
+        _print_error("stdout is closed", "use >/dev/null to discard the answer")
         return ExitCode.FAILURE
     try:
         environment.prepare()
@@ -148,7 +146,7 @@ def _run() -> int:
     except SystemExit as e:
         return _code_of_exit(e)
     except typer.TyperException as e:
-        _print_error(e.format_message(), f"{_command_of(e)} --help has the options")
+        _print_error(e.format_message(), f"{_command_of(e)} --help lists the options")
         return e.exit_code
     except typer.Abort:
         return ExitCode.INTERRUPTED
@@ -159,7 +157,7 @@ def _run() -> int:
         _print_error(f"{e.filename or 'stdout'}: {e.strerror}", HINTS.get(e.errno or 0, ""))
         return ExitCode.FAILURE
     except Exception as e:
-        _print_error(f"unexpected {type(e).__name__}: {e}", "dslocal --debug … shows where")
+        _print_error(f"unexpected {type(e).__name__}: {e}", "dslocal --debug … shows a traceback")
         return ExitCode.FAILURE
 
 

@@ -56,8 +56,8 @@ class NamedModel:
         """
         if self.model and self.model_option:
             raise UsageError(
-                f"{self.model!r:.80} and -m {self.model_option!r:.80} are two models",
-                hint="one of them",
+                f"{self.model!r:.80} and -m {self.model_option!r:.80} name two models",
+                hint="use one of them",
             )
         return self.model or self.model_option
 

@@ -54,8 +54,8 @@ PublishedArgument = Annotated[
     typer.Argument(
         metavar="MODEL",
         help=(
-            "A name that dslocal fit lists, with :QUANT or without; OWNER/NAME[:QUANT] or a page "
-            "on the hub; Ollama's NAME:TAG; or a URL."
+            "A name that dslocal fit lists, with or without :QUANT; OWNER/NAME[:QUANT] or a page "
+            "of the Hugging Face Hub; Ollama's NAME:TAG; or a URL."
         ),
         show_default=False,
         autocompletion=completion_values.published,
@@ -65,7 +65,8 @@ CheckpointArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="SOURCE",
-        help="A checkpoint folder, a name, OWNER/NAME on the hub, or a URL with a SHA256SUMS.",
+        help="A checkpoint folder, a name, OWNER/NAME on the Hugging Face Hub, or a URL with a "
+        "SHA256SUMS file.",
         show_default=False,
     ),
 ]
@@ -83,7 +84,8 @@ FamilyFlag = Annotated[
     typer.Option(
         "--family",
         metavar="NAME",
-        help="How to prompt it, where the file itself misleads, such as r1 or v3. [recognized]",
+        help="Prompt the model as this family, such as r1 or v3, where its file misleads. "
+        "[recognized]",
         show_default=False,
         autocompletion=completion_values.families,
     ),
@@ -101,7 +103,8 @@ Effort = Annotated[
     typer.Option(
         "--effort",
         metavar="LEVEL",
-        help="How thoroughly V4 reasons: none, low, high or max. [as the checkpoint's vendor says]",
+        help="How thoroughly V4 reasons: none, low, high or max. [as the checkpoint's vendor "
+        "recommends]",
         show_default=False,
         autocompletion=completion_values.efforts,
     ),
@@ -111,8 +114,8 @@ MathFlag = Annotated[
     typer.Option(
         "--math/--no-math",
         help=(
-            "Add the vendor's directive for mathematics, or do not. "
-            "[when the question is mathematical]"
+            "Add the vendor's directive for mathematics, or leave it out. [added to mathematical "
+            "questions]"
         ),
         show_default=False,
     ),
@@ -123,7 +126,7 @@ ThinkBudget = Annotated[
         "--think-budget",
         metavar="N",
         parser=token_count,
-        help="Close the reasoning after N tokens and answer. [no limit]",
+        help="End the reasoning after N tokens, and answer. [no limit]",
         show_default=False,
     ),
 ]
@@ -132,14 +135,17 @@ MinSpeed = Annotated[
     typer.Option(
         "--min-speed",
         metavar="N",
-        help="Tokens a second that are fast enough when a quantization is chosen. [8]",
+        help="Tokens per second that count as fast enough when dslocal chooses a quantization. [8]",
         show_default=False,
     ),
 ]
 Seed = Annotated[
     int | None,
     typer.Option(
-        "--seed", metavar="N", help="Same seed, same answer. [random]", show_default=False
+        "--seed",
+        metavar="N",
+        help="The seed of sampling: the same seed gives the same answer. [random]",
+        show_default=False,
     ),
 ]
 Temperature = Annotated[
@@ -147,7 +153,7 @@ Temperature = Annotated[
     typer.Option(
         "--temperature",
         metavar="N",
-        help="0 takes the likeliest token. [the model's]",
+        help="Sampling temperature; 0 always takes the likeliest token. [the model's]",
         show_default=False,
     ),
 ]
@@ -156,7 +162,7 @@ TopP = Annotated[
     typer.Option(
         "--top-p",
         metavar="N",
-        help="Keep the likeliest tokens up to this probability together. [the model's]",
+        help="Keep the likeliest tokens whose probabilities add up to this. [the model's]",
         show_default=False,
     ),
 ]
@@ -192,7 +198,7 @@ FrequencyPenalty = Annotated[
     typer.Option(
         "--frequency-penalty",
         metavar="N",
-        help="Subtract this from a token's logit for each time that it came. [off]",
+        help="Subtract this from a token's logit for each time that it came before. [off]",
         show_default=False,
     ),
 ]
@@ -201,7 +207,8 @@ RepeatPenalty = Annotated[
     typer.Option(
         "--repeat-penalty",
         metavar="N",
-        help="Divide the logits of tokens in prompt and answer by this, such as 1.1. [off]",
+        help="Weaken tokens of the prompt and the answer: divide their logits by this, such as "
+        "1.1. [off]",
         show_default=False,
     ),
 ]
@@ -210,7 +217,7 @@ LogitBias = Annotated[
     typer.Option(
         "--logit-bias",
         metavar="TOKEN=VALUE",
-        help="Add to a token's logit, by id or text; -100 bans it. Repeatable.",
+        help="Add a number to the logit of a token, given by id or text; -100 bans it. Repeatable.",
         show_default=False,
     ),
 ]
@@ -228,7 +235,8 @@ Logprobs = Annotated[
     typer.Option(
         "--logprobs",
         metavar="N",
-        help="With --json, the log-probability of every token and of the N likeliest.",
+        help="With --json, print the log-probability of every token and of its N likeliest "
+        "alternatives.",
         show_default=False,
     ),
 ]
@@ -238,8 +246,8 @@ Mtp = Annotated[
         "--mtp",
         metavar="MODE",
         help=(
-            "Draft tokens with the model's MTP layer, DSpark or earlier text: auto (while that "
-            "is faster), on, off; or a GGUF file with the layer or DSpark."
+            "Draft tokens with the model's MTP layer, DSpark or earlier text: auto (while that is "
+            "faster), on or off; or name a GGUF file with the layer or DSpark."
         ),
         autocompletion=completion_values.choices("auto", "on", "off"),
     ),
@@ -250,7 +258,7 @@ MaxTokens = Annotated[
         "--max-tokens",
         metavar="N",
         parser=token_count,
-        help="Tokens of reasoning and answer at most. [the model's]",
+        help="End after this many tokens of reasoning and answer. [the model's]",
         show_default=False,
     ),
 ]
@@ -259,7 +267,7 @@ EvaluatedTexts = Annotated[
     typer.Option(
         "--text",
         metavar="FILE",
-        help="Evaluate this file as plain text; may be repeated. [conversations that ship]",
+        help="Evaluate this plain text file. Repeatable. [conversations that ship with dslocal]",
         show_default=False,
     ),
 ]
@@ -279,7 +287,7 @@ Ctx = Annotated[
         "--ctx",
         metavar="N",
         parser=token_count,
-        help="Tokens of context; 8k is 8192. [what fits, up to 32768]",
+        help="Size of the context in tokens; 8k is 8192. [what fits, up to 32768]",
         show_default=False,
     ),
 ]
@@ -288,7 +296,7 @@ Kv = Annotated[
     typer.Option(
         "--kv",
         metavar="TYPE",
-        help="KV cache: f16, q8_0 or q4_0. [the best that fits]",
+        help="Type of the KV cache: f16, q8_0 or q4_0. [the best that fits]",
         show_default=False,
         autocompletion=completion_values.choices("f16", "q8_0", "q4_0"),
     ),
@@ -296,7 +304,10 @@ Kv = Annotated[
 GpuLayers = Annotated[
     int | None,
     typer.Option(
-        "--n-gpu-layers", metavar="N", help="Layers on the GPU. [all that fit]", show_default=False
+        "--n-gpu-layers",
+        metavar="N",
+        help="Put this many layers on the GPU. [all that fit]",
+        show_default=False,
     ),
 ]
 CpuMoe = Annotated[
@@ -304,7 +315,7 @@ CpuMoe = Annotated[
     typer.Option(
         "--cpu-moe",
         metavar="LAYERS",
-        help="Layers whose experts stay in RAM: a number, all or auto. [auto]",
+        help="Keep the experts of this many layers in RAM: a number, all or auto. [auto]",
         show_default=False,
     ),
 ]
@@ -326,7 +337,7 @@ Rpc = Annotated[
     typer.Option(
         "--rpc",
         metavar="HOST:PORT,…",
-        help="Machines that run dslocal worker and hold a part of the model.",
+        help="Split the model over these machines, which run dslocal worker.",
         show_default=False,
     ),
 ]
@@ -336,8 +347,8 @@ Engine = Annotated[
         "--engine",
         metavar="URL",
         help=(
-            "Let vLLM, SGLang or llama-server generate, at this URL; -m is what it calls the "
-            "model. none: this machine. [this machine]"
+            "Generate with vLLM, SGLang or llama-server at this URL; -m gives the engine's name of "
+            "the model; none uses this machine. [none]"
         ),
         show_default=False,
     ),
@@ -348,7 +359,7 @@ Tokenizer = Annotated[
         "--tokenizer",
         metavar="PATH",
         help=(
-            "With --engine: the model's tokenizer.json, checkpoint folder, or a GGUF. "
+            "With --engine: the model's tokenizer.json, its checkpoint folder, or a GGUF of it. "
             "[found on this machine]"
         ),
         show_default=False,
@@ -359,12 +370,12 @@ Revision = Annotated[
     typer.Option(
         "--revision",
         metavar="NAME",
-        help="Branch, tag or commit on the hub. [the model's, else main]",
+        help="Branch, tag or commit on the Hugging Face Hub. [the model's, else main]",
         show_default=False,
     ),
 ]
 ReplaceFile = Annotated[bool, typer.Option("--force", help="Replace a file that is already there.")]
-WithoutAsking = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
+WithoutAsking = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask for confirmation.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -377,7 +388,7 @@ def checked_logprobs(value: int | None, *, as_json: bool) -> int | None:
     if value is None:
         return None
     if not as_json:
-        raise UsageError("--logprobs has no place in plain text", hint="with --json")
+        raise UsageError("--logprobs needs --json", hint="add --json")
     if not 0 <= value <= MAX_LOGPROBS:
         raise UsageError(f"--logprobs: {value} is out of range", hint=f"0 to {MAX_LOGPROBS}")
     return value

@@ -34,12 +34,12 @@ _SHOW = "dslocal show {model} says what it is"
 _CONVERT = "dslocal convert {model} makes GGUF files of it"
 _SERVE = "dslocal serve {model} serves it over HTTP"
 _FIT = "dslocal fit says what runs here"
-_LOGIN = "hf auth login, or HF_TOKEN, gives access to models that ask for it"
+_LOGIN = "hf auth login, or HF_TOKEN, gives access to models that need a login"
 _UPDATE = "pip install --upgrade dslocal"
 _CLEAN = (
     "dslocal rm --leftovers deletes what interrupted work left; dslocal rm NAME removes a model"
 )
-_SETTINGS = "dslocal help settings says where settings are kept"
+_SETTINGS = "dslocal help settings explains where settings are kept"
 OTHER_COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("run", "start", "launch", "load", "talk", "repl", "interactive"), _CHAT),
     **dict.fromkeys(("list", "ls", "model", "tags", "installed"), _MODELS),
@@ -58,12 +58,13 @@ OTHER_COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("config", "settings", "set", "env"), _SETTINGS),
     **dict.fromkeys(("benchmark", "perf", "speed"), "dslocal bench measures speed"),
     **dict.fromkeys(("evaluate", "test"), "dslocal eval measures a model on questions"),
-    **dict.fromkeys(("status", "check", "diagnose"), "dslocal doctor looks at this installation"),
+    **dict.fromkeys(("status", "check", "diagnose"), "dslocal doctor checks this installation"),
     **dict.fromkeys(("history", "conversations"), "dslocal sessions lists earlier chats"),
     **dict.fromkeys(("resume", "continue"), "dslocal chat --resume continues the last chat"),
-    **dict.fromkeys(("infill", "fill"), "dslocal fim fills in the middle"),
+    **dict.fromkeys(("infill", "fill"), "dslocal fim fills a gap in code or text"),
     **dict.fromkeys(("version", "v"), "dslocal --version"),
-    "uninstall": "dslocal rm {model} removes a model; dslocal help files says what else is kept",
+    "uninstall": "dslocal rm {model} removes a model; dslocal help files says what else dslocal "
+    "keeps",
     "cp": "dslocal import FILE --name NAME gives a file another name",
     "copy": "dslocal import FILE --name NAME gives a file another name",
     "push": "dslocal publishes nothing; hf upload does",
@@ -141,7 +142,7 @@ class SuggestingGroup(_StrictParser, TyperGroup):
         if args and not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
             raise UsageError(
                 f"{ctx.command_path} has no command {args[0]!r:.{MAX_SHOWN}}",
-                hint=self.suggest(args) or f"{ctx.command_path} --help lists them",
+                hint=self.suggest(args) or f"{ctx.command_path} --help lists the commands",
             )
         return super().resolve_command(ctx, args)
 
@@ -155,7 +156,7 @@ class SuggestingGroup(_StrictParser, TyperGroup):
             first = f"{_PULL}, then ".format(model=name) if _is_elsewhere(name, other) else ""
             return first + other.format(model=name or "NAME")
         near = get_close_matches(word.lower(), list(self.commands), 3)
-        return f"near it: {', '.join(near)}" if near else ""
+        return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 class RootGroup(SuggestingGroup):
@@ -237,7 +238,7 @@ def refuse_options(context: typer.Context, **given: object) -> None:
     for name, value in given.items():
         if value:
             raise UsageError(
-                f"--{name} before {context.invoked_subcommand} would not count",
+                f"--{name} has no effect before {context.invoked_subcommand}",
                 hint=f"{context.command_path} {context.invoked_subcommand} --help",
             )
 
@@ -292,12 +293,10 @@ def _require_single(order: Sequence[Any], args: Sequence[str]) -> None:
             continue
         name = max(param.opts, key=len)
         if not param.is_flag:
-            raise UsageError(
-                f"{name} is given {count} times, and only one would count", hint="once"
-            )
+            raise UsageError(f"{name} is given {count} times", hint="give it once")
         opposite = [option for option in options if option in param.secondary_opts]
         if opposite and any(option in param.opts for option in options):
-            raise UsageError(f"{name} and {opposite[0]} exclude each other", hint="one of them")
+            raise UsageError(f"{name} and {opposite[0]} cannot be combined", hint="use one of them")
 
 
 def _explained(error: typer.TyperException, args: Sequence[str]) -> Exception:
@@ -308,6 +307,6 @@ def _explained(error: typer.TyperException, args: Sequence[str]) -> Exception:
         if name and is_text and arg.startswith("-") and arg.startswith(name[:2]):
             return UsageError(
                 f"{arg!r:.{MAX_SHOWN}} looks like an option",
-                hint=f"{END_OF_OPTIONS} goes before text that begins with '-'",
+                hint=f"{END_OF_OPTIONS} must come before text that begins with '-'",
             )
     return error

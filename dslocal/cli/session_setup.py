@@ -1,4 +1,4 @@
-"""From a model's name to a context that is ready to generate, with what a user sees meanwhile."""
+"""Load the model that a name means, and show the user the progress and notices."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def prepare_model(
 
 def _name_unknown_variables() -> None:
     for variable, meant in unknown_variables().items():
-        near = f"it may be meant as {meant}" if meant else "it has no effect"
+        near = f"did you mean {meant}?" if meant else "it has no effect"
         print(f"dslocal: {variable}: unknown variable ({near})", file=sys.stderr)
 
 
@@ -129,7 +129,7 @@ def prepare_served_model(
         choice: The engine.
         model: What it calls the model; None for the only one.
         family: The family to use instead of the recognised one.
-        is_said: Whether the user is told elsewhere where text goes.
+        is_said: Whether another message tells the user where text is sent.
 
     Raises:
         NotFoundError: The engine has no such model, or its vocabulary is not here.
@@ -172,8 +172,8 @@ def say_if_gone() -> None:
     gone = resolve.gone_last_model()
     if gone is not None:
         print(
-            f"dslocal: the model used last, {one_line(gone)}, is gone: {resolve.DEFAULT} is used "
-            "(-m NAME takes another)",
+            f"dslocal: the model used last, {one_line(gone)}, no longer exists: "
+            f"{resolve.DEFAULT} is used (-m NAME chooses another)",
             file=sys.stderr,
         )
 
@@ -185,11 +185,13 @@ def greet(model: str | None) -> None:
     home.write_state(GREETED, {"version": __version__})
     if (named_model(model) or resolve.DEFAULT) == resolve.DEFAULT:
         print(
-            "dslocal: first use: nano answers, a small model that ships; it is converted once",
+            "dslocal: first use: nano, a small model that ships with dslocal, answers; it is "
+            "converted once",
             file=sys.stderr,
         )
     print(
-        "dslocal: dslocal fit says what runs here, dslocal pull gets it, dslocal help explains",
+        "dslocal: dslocal fit shows which models run here, dslocal pull downloads one, dslocal "
+        "help explains",
         file=sys.stderr,
     )
 
@@ -288,4 +290,6 @@ def print_advice(
     for line in [*lines, more] if more else lines:
         print(f"dslocal: {line}", file=sys.stderr)
     if family.is_base:
-        print(f"dslocal: {family.title}: the text is continued, not answered", file=sys.stderr)
+        print(
+            f"dslocal: {family.title}: it continues the text and does not answer", file=sys.stderr
+        )

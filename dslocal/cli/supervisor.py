@@ -1,4 +1,4 @@
-"""Run a command in a child process, so that a crash of llama.cpp is one line and an exit code.
+"""Run a command in a child process, so that a crash of llama.cpp gives one line and an exit code.
 
 llama.cpp aborts its process over what it cannot do; a file that shrinks while it is mapped is a
 SIGBUS; a kernel without memory kills without a word. None of that can be recovered from inside. So
@@ -47,19 +47,23 @@ class Crash(NamedTuple):
     hint: str
 
 
-USE_LESS_MEMORY = "a smaller --ctx, quantization or model takes less: dslocal fit"
-REPLACE_FILE = "the model's file may be damaged: fetch or convert it again"
+USE_LESS_MEMORY = "use a smaller --ctx, quantization or model; dslocal fit shows what fits"
+REPLACE_FILE = "the model's file may be damaged: download or convert it again"
 CRASHES = {
-    signal.SIGKILL: Crash("killed by the system, as it does when memory runs out", USE_LESS_MEMORY),
-    signal.SIGABRT: Crash("llama.cpp gave up without saying why", REPLACE_FILE),
-    signal.SIGSEGV: Crash("llama.cpp reached for memory that it does not have", REPLACE_FILE),
+    signal.SIGKILL: Crash(
+        "the system killed the process, probably because memory ran out", USE_LESS_MEMORY
+    ),
+    signal.SIGABRT: Crash("llama.cpp aborted without a message", REPLACE_FILE),
+    signal.SIGSEGV: Crash(
+        "llama.cpp accessed memory that it does not have (segmentation fault)", REPLACE_FILE
+    ),
     signal.SIGBUS: Crash(
-        "the model's file could not be read any more, or memory could not be had",
-        "a file in use must stay as it is",
+        "the model's file could no longer be read, or there was no more memory",
+        "do not change or move a model's file while it is used",
     ),
     signal.SIGFPE: Crash("llama.cpp divided by zero", REPLACE_FILE),
     signal.SIGILL: Crash(
-        "llama.cpp was built for another processor",
+        "llama.cpp was built for a CPU with other instructions",
         "pip install --force-reinstall --no-binary :all: llama-cpp-python",
     ),
 }
@@ -220,7 +224,7 @@ def _is_in_foreground(fd: int) -> bool:
 
 
 def _read_messages(message_reader: int) -> dict[str, str]:
-    """Return what the child told, by kind, the last of each."""
+    """Return the reports of the child by kind, the last of each."""
     os.set_blocking(message_reader, False)  # a process that the child started may keep it open
     with os.fdopen(message_reader, "rb") as file:
         messages = (file.read() or b"").decode("utf-8", "replace").split("\0")

@@ -1,4 +1,4 @@
-"""What the user decided: by option, template, environment or config.toml, in this order."""
+"""The user's settings: from options, template, environment or config.toml, in this order."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def configured(name: str) -> ConfiguredValue | None:
     for key in content:
         if key not in CONFIG_KEYS:
             raise UsageError(
-                f"{file}: unknown key {key!r:.60}", hint=f"known: {', '.join(CONFIG_KEYS)}"
+                f"{file}: unknown key {key!r:.60}", hint=f"known keys: {', '.join(CONFIG_KEYS)}"
             )
     if name not in content:
         return None
@@ -115,7 +115,7 @@ def fast_enough(option: float | None = None) -> float:
     if isinstance(wanted.value, bool) or not 0 <= speed <= MAX_SPEED:
         raise UsageError(
             f"{wanted.source}: {wanted.value!r:.40} is not a speed",
-            hint="in tokens a second, such as 8",
+            hint="give tokens per second, for example 8",
         )
     return speed
 
@@ -289,7 +289,9 @@ def ineffective(settings: prompts.Settings, flags: Flags, *, answers: int = 1) -
     budget = flags.get("think_budget")
     most = settings.max_tokens.value
     if isinstance(budget, int) and most is not None and budget >= most:
-        return [f"--think-budget {budget} has no effect: --max-tokens ends the answer at {most}"]
+        return [
+            f"--think-budget {budget} has no effect, because --max-tokens ends the answer at {most}"
+        ]
     if settings.temperature.value != 0:
         return []
     given = [name for name in WITHOUT_EFFECT_AT_ZERO if flags.get(name) is not None]
@@ -337,6 +339,6 @@ def chosen_thinking(
     if thinking not in family.thinking_modes:
         raise UsageError(
             f"family {family.name} ({family.title}) has no reasoning",
-            hint="without --think and --no-think it answers",
+            hint="leave out --think and --no-think",
         )
     return prompts.Setting(thinking, source)

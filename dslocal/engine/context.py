@@ -159,7 +159,7 @@ class LlamaContext:
             reason = llama_log.first_complaint("out of memory")
             raise OutOfMemoryError(
                 f"{self.model.path.name}: no context of {self.n_ctx:,} tokens: {reason}",
-                hint="a smaller --ctx may do",
+                hint="try a smaller --ctx",
             )
         return handle
 
@@ -199,7 +199,7 @@ class LlamaContext:
     @property
     def overflow_hint(self) -> str:
         """Return what helps where a prompt is too long."""
-        return f"a larger --ctx, up to {self.model.n_ctx_train:,}, or a shorter prompt"
+        return f"use a larger --ctx, up to {self.model.n_ctx_train:,}, or a shorter prompt"
 
     def generate(self, request: GenerationRequest) -> Generation:
         """Return an answer, which iteration starts."""

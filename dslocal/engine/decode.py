@@ -1,4 +1,4 @@
-"""Evaluate one batch with llama.cpp, and tell why that ended."""
+"""Evaluate one batch with llama.cpp, and return why that ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What generates answers, as everything above the engine sees it: token ids in, token ids out.
+"""The interface of whatever generates answers: token ids in, token ids out.
 
 There are two of these: a llama.cpp context in this process, and an engine behind a URL
 (:mod:`.remote`). Both take a prompt as ids, and give the answer's ids one by one.
@@ -122,7 +122,7 @@ class AnswerSteering(Protocol):
         """Return the only token that may come; None where there is a choice."""
 
     def opens_reasoning(self, token: int) -> bool:
-        """Return whether ``token`` opens the reasoning of an answer that has just begun."""
+        """Return whether ``token`` opens the reasoning at the start of an answer."""
 
     def begin_text(self) -> None:
         """Decide that the answer begins without reasoning."""

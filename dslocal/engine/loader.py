@@ -1,4 +1,4 @@
-"""From a GGUF file to a context that is ready: plan what fits this machine, and load exactly that.
+"""Load a GGUF file: plan what fits this machine, and load exactly that.
 
 If llama.cpp does not get the memory that the plan counted on, a plan that takes less is loaded
 instead, once, and the model's need is remembered for this machine. Knows files and headers, no
@@ -107,7 +107,7 @@ def open_context(
     is_looked_for = overrides.mtp is None and overrides.sidecar is None
     fault = mtp_file.sidecar_fault(path, header) if is_looked_for else None
     if fault:
-        notify(f"{fault}: it does not draft")
+        notify(f"{fault}; the model runs without drafting")
     planned = _plan_files(path, header, files, overrides)
     if overrides.rpc:
         _say_who_takes_part(planned, notify)
@@ -144,7 +144,7 @@ def _say_who_takes_part(planned: Plan, notify: Notify) -> None:
         for share in planned.spread.shares
         if share.layers
     ]
-    notify(f"layers: {', '.join(parts)}; what is said goes there unencrypted")
+    notify(f"layers: {', '.join(parts)}; the conversation is sent there unencrypted")
     for line in unchecked([share.place.endpoint for share in planned.spread.shares]):
         notify(line)
 
@@ -319,14 +319,14 @@ def _fits_without(header: GgufHeader, machine: Machine, overrides: Overrides, wi
     try:
         workers = ask_workers(parse_endpoints(",".join(overrides.rpc))) if overrides.rpc else ()
     except WorkerError as e:
-        return f"by now {e.endpoint} is missing, too"
+        return f"{e.endpoint} is now missing, too"
     if not overrides.rpc:
         overrides = replace(overrides, n_gpu_layers=None)  # which sends layers to workers
     planned = make_plan(header, replace(machine, workers=workers), overrides)
     if planned.verdict in ("no", "ssd"):
         missing = f"{binary_size(planned.lacking)} are missing"
         if planned.lacking < SMALLEST_LAYER:
-            missing = "no way of dealing out whole layers fits"
+            missing = "no split by whole layers fits"
         return f"without {without} the model does not fit: {missing}"
     where = f"--rpc {','.join(overrides.rpc)}" if overrides.rpc else "this machine alone"
     context = f"{planned.load_config.n_ctx:,} tokens of context"
@@ -346,7 +346,7 @@ def apply_memory_limit(machine: Machine, path: Path) -> Machine:
     share = home.read_state(STATE).get(_state_key(path))
     if not isinstance(share, (int, float)) or not 0 < share < 1:
         return machine
-    note = f"{1 - share:.0%} of the memory is left free for this model: it was not enough once"
+    note = f"{1 - share:.0%} of the memory is left free: this model ran out of memory before"
     return replace(_with_share_of_memory(machine, share), notes=(*machine.notes, note))
 
 

@@ -42,7 +42,7 @@ def read_problems(path: Path) -> tuple[list[Problem], str]:
     if not path.is_file():
         raise UsageError(
             f"{path}: is not a file",
-            hint="a file with one JSON object a line, each with question and answer",
+            hint="give a file with one JSON object per line, each with question and answer",
         )
     problems = []
     digest = hashlib.sha256()
@@ -56,7 +56,9 @@ def read_problems(path: Path) -> tuple[list[Problem], str]:
             if line.strip(b" \t\r\n\xef\xbb\xbf"):
                 problems.append(_problem(path, number, line))
     if not problems:
-        raise UsageError(f"{path}: has no questions", hint=f"one JSON object a line: {HINT}")
+        raise UsageError(
+            f"{path}: has no questions", hint=f"write one JSON object per line, such as {HINT}"
+        )
     return problems, digest.hexdigest()
 
 

@@ -20,7 +20,7 @@ from .samples import Sample
 
 MARK = "dslocal_eval"  # the header's first key; its value is the format
 FORMAT = 1
-OUT_HINT = "--out FILE writes elsewhere"
+OUT_HINT = "choose another file with --out FILE"
 
 Header = Mapping[str, str | int | float | bool]
 
@@ -134,7 +134,7 @@ class Results:
             f"{key} {_short(theirs.get(key))}, now {_short(ours.get(key))}" for key in other
         )
         raise UsageError(
-            f"{self.path}: is of other settings: {differences}",
+            f"{self.path}: was written with other settings: {differences}",
             hint="--restart starts over, --out FILE keeps both",
         )
 

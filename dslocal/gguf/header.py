@@ -159,7 +159,7 @@ def _read_whole_file(path: Path) -> GgufHeader:
         raise GgufError(
             f"{path.name}: cut off: its header promises {header.file_size:,} bytes, "
             f"the file has {size:,}",
-            hint="fetch or convert it again",
+            hint="download or convert it again",
         )
     return header
 
@@ -258,9 +258,9 @@ def _check_version(version: int, name: str) -> None:
     if version and not version & 0xFFFF:  # as llama.cpp's gguf_init_from_file knows it
         raise GgufError(
             f"{name}: is a big-endian GGUF file, for machines such as IBM Z",
-            hint="take the little-endian one, or convert the checkpoint here",
+            hint="use the little-endian file, or convert the checkpoint on this machine",
         )
-    hint = "fetch a newer file of the model" if version == 1 else "update dslocal"
+    hint = "download a newer file of the model" if version == 1 else "update dslocal"
     raise GgufError(
         f"{name}: GGUF version {version} is not one that dslocal reads (2 and 3)", hint=hint
     )

@@ -53,14 +53,15 @@ class FieldReader:
         kind = content_kind(head, self._size)
         if kind is None:
             raise GgufError(
-                f"{self.name}: not a GGUF file", hint="dslocal convert makes one of a checkpoint"
+                f"{self.name}: not a GGUF file",
+                hint="dslocal convert makes a GGUF file from a checkpoint",
             )
         raise GgufError(f"{self.name}: not a GGUF file, but {kind.what}", hint=kind.hint)
 
     def _cut_off(self, position: int) -> GgufError:
         return GgufError(
             f"{self.name}: cut off inside the header, after {position:,} bytes",
-            hint="fetch or convert it again",
+            hint="download or convert it again",
         )
 
     def require_room(self, count: int, min_bytes: int, what: str) -> None:

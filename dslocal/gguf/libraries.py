@@ -178,7 +178,7 @@ def _install_abort_callback(low: ModuleType, callback: AbortCallback) -> None:
         text = re.sub(r"^\S*/(?=\S+:\d+: )", "", text)  # without the folder it was built in
         known = (explain(text) for explain in _abort_explainers)
         reason = next((found for found in known if found), None)
-        callback(reason or AbortReason(f"llama.cpp gave up: {text}", "alloc" in text))
+        callback(reason or AbortReason(f"llama.cpp aborted: {text}", "alloc" in text))
 
     def on_terminate() -> None:
         name = _current_exception(low)
@@ -262,7 +262,7 @@ def gpu_handle(number: int) -> int:
     kinds = [device.kind for device in devices()]
     gpus = [index for index, kind in enumerate(kinds) if kind in (GPU, INTEGRATED_GPU)]
     if number >= len(gpus):
-        raise EngineMissingError(f"GPU {number} is not there")
+        raise EngineMissingError(f"there is no GPU {number}")
     found: int = get(gpus[number])
     return found
 

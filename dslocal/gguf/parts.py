@@ -90,8 +90,8 @@ def read_parts(path: Path) -> tuple[tuple[Path, ...], GgufHeader]:
     joined = join_headers(headers)
     if len(joined.tensors) != joined.integer("split.tensors.count", len(joined.tensors)):
         raise GgufError(
-            f"{files[0].name}: its {count:,} parts do not hold the tensors that it promises",
-            hint="fetch them again",
+            f"{files[0].name}: its {count:,} parts lack tensors that it lists",
+            hint="download them again",
         )
     return files, joined
 
@@ -130,7 +130,7 @@ def _require_model(header: GgufHeader, name: str) -> None:
     if kind == "mmproj" or arch == "clip":
         raise GgufError(
             f"{name}: is an image projector (mmproj), not a model by itself",
-            hint="name the language model's file; dslocal reads text alone",
+            hint="name the language model's file; dslocal models read only text",
         )
     if arch == "controlvector":
         raise GgufError(f"{name}: is a control vector, not a model", hint="name the model's file")
@@ -138,7 +138,7 @@ def _require_model(header: GgufHeader, name: str) -> None:
     if not header.tensors and not is_part:
         raise GgufError(
             f"{name}: holds no weights, at most a vocabulary",
-            hint="fetch the model's file, or convert its checkpoint",
+            hint="download the model's file, or convert its checkpoint",
         )
 
 

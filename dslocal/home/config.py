@@ -58,7 +58,7 @@ def _read_unchanged(file: Path, _: object) -> Mapping[str, Any]:
         if len(data) > MAX_BYTES:
             raise UsageError(
                 f"{file}: more than {MAX_BYTES:,} bytes",
-                hint="it holds settings and templates, not texts",
+                hint="keep only settings and templates in it",
             )
         text = utf8_text(data)
         if _most_key_parts(text) > MAX_KEY_PARTS:
@@ -83,5 +83,5 @@ def _most_key_parts(toml: str) -> int:
 
 def _unreadable(file: Path, error: OSError) -> UsageError:
     return UsageError(
-        f"{file}: cannot be read: {error.strerror}", hint="dslocal doctor looks at all of it"
+        f"{file}: cannot be read: {error.strerror}", hint="dslocal doctor checks the whole file"
     )

@@ -81,7 +81,7 @@ class _Cache:
         for folder in (self.snapshot, self.blobs):
             if not folder.resolve().is_relative_to(root):
                 raise DownloadError(
-                    f"{folder}: is a link that leads out of the cache", hint=f"rm {folder}"
+                    f"{folder}: is a link to a place outside the cache", hint=f"rm {folder}"
                 )
 
 
@@ -270,7 +270,7 @@ def _fetch_into(
     paths.link.parent.mkdir(parents=True, exist_ok=True)
     if blob.exists() and not _is_good(blob, file):
         copy = f"{manifest.origin}: {file.name}: the copy in the cache"
-        notify(f"{copy} is damaged; put aside and fetched again")
+        notify(f"{copy} is damaged; it is renamed and downloaded again")
         blob.replace(suffixed(blob, DAMAGED))
     if not blob.exists():
         blob.unlink(missing_ok=True)  # a link that leads nowhere

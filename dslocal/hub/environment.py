@@ -15,7 +15,7 @@ from urllib.request import proxy_bypass
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 PROXY_SCHEMES = ("http", "https")
 SOCKS_SCHEMES = ("socks5", "socks5h")
-UNSET = "unset it, or name what is there"
+UNSET = "unset it, or set it to a file that exists"
 
 
 def is_offline() -> bool:
@@ -62,16 +62,16 @@ def explain_environment(error: Exception) -> EnvironmentFault | None:
     for variable in CERTIFICATE_VARIABLES:
         file = os.environ.get(variable)
         if file and isinstance(error, OSError) and not Path(file).exists():
-            return EnvironmentFault(f"{variable} is {file!r:.100}, which is not there", UNSET)
+            return EnvironmentFault(f"{variable} is {file!r:.100}, which does not exist", UNSET)
     if isinstance(error, httpx2.UnsupportedProtocol) and not endpoint().startswith("http"):
         return EnvironmentFault(
             f"HF_ENDPOINT is {endpoint()!r:.100}, which is not a URL",
-            "such as https://hf-mirror.com",
+            "for example https://hf-mirror.com",
         )
     if isinstance(error, httpx2.ConnectError) and "CERTIFICATE" in str(error).upper():
         return EnvironmentFault(
             f"the certificate of the server is not trusted: {error}",
-            "behind a proxy that reads along, SSL_CERT_FILE names its certificate",
+            "if a proxy inspects the traffic, set SSL_CERT_FILE to its certificate",
         )
     proxy = _proxy_at_fault(error)
     return _explain_proxy(error, *proxy) if proxy else None
@@ -118,17 +118,17 @@ def _explain_proxy(error: Exception, variable: str, value: str) -> EnvironmentFa
     if isinstance(error, ImportError):
         return EnvironmentFault(
             f"{variable} is a SOCKS proxy, {shown!r:.100}, and the package socksio is missing",
-            f"pip install socksio, or an HTTP proxy, or unset {variable}",
+            f"pip install socksio, use an HTTP proxy, or unset {variable}",
         )
     if isinstance(error, httpx2.ProxyError):
         return EnvironmentFault(
             f"the proxy of {variable}, {shown!r:.100}, refuses: {error}",
-            "a user and a password go before it: http://USER:PASSWORD@HOST:PORT",
+            "if it needs a login, write http://USER:PASSWORD@HOST:PORT",
         )
     if isinstance(error, httpx2.TransportError):
         return EnvironmentFault(
             f"no connection to the proxy of {variable}, {shown!r:.100}: {error}",
-            f"is it running? NO_PROXY names hosts that need none, or unset {variable}",
+            f"is it running? Unset {variable}, or set NO_PROXY to the hosts that need no proxy",
         )
     known = "http://HOST:PORT or socks5://HOST:PORT"
     if "://" in value and scheme not in (*PROXY_SCHEMES, *SOCKS_SCHEMES):

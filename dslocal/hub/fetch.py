@@ -134,7 +134,7 @@ def fetch_file(
             found = _fetch_partial(transfer)
         if found != file.hash:
             transfer.partial.replace(damaged)
-            hint = f"put aside as {damaged}; the hub's copy or the way here is damaged"
+            hint = f"the file was kept as {damaged}; the hub's copy or the connection damages it"
             raise DownloadError(f"{_damage(transfer, found)}, twice", hint=hint)
         transfer.partial.replace(path)
         sync_folder(path.parent)
@@ -171,13 +171,13 @@ def require_disk_space(folder: Path, nbytes: int, what: str) -> None:
         needed = f"{gigabytes(nbytes, 3)} are needed in {folder}"
         raise DownloadError(
             f"{what}: {needed}, {gigabytes(free, 3)} are free",
-            hint="make room; --stream needs the least, --dry-run says how much",
+            hint="free some space; --stream needs the least, and --dry-run shows how much",
         )
 
 
 def _damage(transfer: _Transfer, found: str) -> str:
     expected = transfer.file.hash
-    hashes = f"its hash is {found[:12]}…, it should be {expected[:12]}…"
+    hashes = f"its hash is {found[:12]}… and should be {expected[:12]}…"
     return f"{transfer.what}: is damaged: {hashes}"
 
 

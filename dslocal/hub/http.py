@@ -26,9 +26,9 @@ MAX_FIRST_TRIES = 2  # if not even the first connection succeeds
 MAX_BACKOFF_S = 16.0
 MAX_WAIT_S = 120.0  # that a server may ask for
 TIMEOUT_S = 10.0  # without a byte
-TOKEN_HINT = "set HF_TOKEN to a token that may read it, or run hf auth login"  # noqa: S105
+TOKEN_HINT = "set HF_TOKEN to a token with access to it, or run hf auth login"  # noqa: S105
 NETWORK_HINT = "check the network; the models that dslocal models lists work without it"
-RESUME_HINT = "the same command continues from there"
+RESUME_HINT = "repeat the command to continue"
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 
 _T = TypeVar("_T")
@@ -54,7 +54,7 @@ def get_small(url: str, headers: Mapping[str, str], max_bytes: int) -> bytes:
         for chunk in response.iter_bytes(CHUNK):
             body += chunk
             if len(body) > max_bytes:
-                raise _NonsenseError(f"goes on after {max_bytes:,} bytes; that cannot be right")
+                raise _NonsenseError(f"is longer than {max_bytes:,} bytes, which cannot be right")
     return bytes(body)
 
 
@@ -111,7 +111,9 @@ def _response(
         if check is not None:
             check(response.history[0] if response.history else response)
         if response.status_code not in (200, 206):  # such as a redirect to nowhere
-            raise _NonsenseError(f"{response.url.host} answers {response.status_code} and no file")
+            raise _NonsenseError(
+                f"{response.url.host} answers {response.status_code} without a file"
+            )
         yield response
 
 
@@ -250,7 +252,7 @@ def explain_error(error: Exception, what: str) -> DslocalError:
     if isinstance(error, errors.OfflineModeIsEnabled):
         return UnreachableError(
             f"{what}: is not on this machine",
-            hint="HF_HUB_OFFLINE is set: unset it, or use what is here (dslocal models)",
+            hint="HF_HUB_OFFLINE is set: unset it, or use a model that dslocal models lists",
         )
     if isinstance(error, httpx2.TooManyRedirects):
         return DownloadError(f"{what}: is redirected in a circle")
@@ -276,10 +278,10 @@ def _explain_status(error: Exception, response: httpx2.Response, what: str) -> D
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
-        hint = f"accept that on its page, then {TOKEN_HINT}"
-        return DownloadError(f"{what}: its owner asks for consent first", hint=hint)
+        hint = f"accept its terms on its page, then {TOKEN_HINT}"
+        return DownloadError(f"{what}: its owner requires you to accept terms first", hint=hint)
     if isinstance(error, errors.RevisionNotFoundError):
-        return NotFoundError(f"{what}: has no such revision, or has it no longer")
+        return NotFoundError(f"{what}: has no such revision, or no longer has it")
     if isinstance(error, errors.RepositoryNotFoundError):
         hint = f"if it is private, {TOKEN_HINT}"
         return NotFoundError(f"{what}: no such repository, or a private one", hint=hint)

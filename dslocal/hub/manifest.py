@@ -95,7 +95,8 @@ def parse_manifest(origin: str, name: str, response: object) -> Manifest:
     siblings = response.get("siblings") if isinstance(response, dict) else None
     if not isinstance(commit, str) or not SHA1.fullmatch(commit) or not isinstance(siblings, list):
         raise DownloadError(
-            f"{origin}: what the hub says of it makes no sense", hint="is HF_ENDPOINT a hub?"
+            f"{origin}: the hub's description of it is not valid",
+            hint="is HF_ENDPOINT the address of a hub?",
         )
     if len(siblings) > MAX_FILES:
         raise DownloadError(
@@ -147,7 +148,7 @@ def checked_name(origin: str, name: object) -> str:
 
 def _parse_file(origin: str, sibling: object) -> RemoteFile:
     if not isinstance(sibling, dict):
-        raise DownloadError(f"{origin}: what the hub says of its files makes no sense")
+        raise DownloadError(f"{origin}: the hub's list of its files is not valid")
     name = checked_name(origin, sibling.get("rfilename"))
     lfs = sibling.get("lfs")
     if lfs is None:

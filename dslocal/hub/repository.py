@@ -100,8 +100,8 @@ class HubRepository:
                 listing = json.loads(body)
             except (ValueError, RecursionError):
                 raise DownloadError(
-                    f"{self.origin}: what the hub says of it is not JSON",
-                    hint="is HF_ENDPOINT a hub?",
+                    f"{self.origin}: the hub's description of it is not JSON",
+                    hint="is HF_ENDPOINT the address of a hub?",
                 ) from None
             return parse_manifest(self.origin, self.repository.split("/")[1], listing)
 
@@ -210,7 +210,7 @@ class PlainFolder:
         if not SHA256.fullmatch(sha256):
             raise DownloadError(
                 f"{self.url}: {SUMS}: line {number}: no SHA-256 and name",
-                hint="as sha256sum writes it",
+                hint="write it as sha256sum does",
             )
         name = parts[1].strip() if len(parts) > 1 else ""
         return sha256, checked_name(self.url, name.removeprefix("*").removeprefix("./"))
@@ -219,7 +219,7 @@ class PlainFolder:
         url = f"{self._base}/{quote(name)}"
         size = http.with_retries(lambda: http.content_length(url, {}), f"{self.url}: {name}")
         if size is None:
-            raise DownloadError(f"{self.url}: {name}: the server does not say how long it is")
+            raise DownloadError(f"{self.url}: {name}: the server does not say how large it is")
         return size
 
     def read_range(
@@ -277,7 +277,7 @@ def parse_repository(text: str, *, endpoint: str | None = None) -> NamedReposito
         if text.startswith("hf:"):
             raise UsageError(
                 f"{text!r:.100} is not a name on the hub",
-                hint="such as hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/FILE",
+                hint="write it as hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/FILE",
             )
         return None
     repository = HubRepository(match["repository"], revision, endpoint)
@@ -290,8 +290,8 @@ def _require_unchanged(first: httpx2.Response, manifest: Manifest, file: RemoteF
     commit: str = first.headers.get("X-Repo-Commit", manifest.commit)
     if commit != manifest.commit:
         raise DownloadError(
-            f"{where}: comes from commit {commit[:12]!r}, {manifest.commit[:12]} was asked for",
-            hint="the repository has changed: nothing of it was mixed in",
+            f"{where}: comes from commit {commit[:12]!r}, not from {manifest.commit[:12]}",
+            hint="the repository has changed: files of the two commits were not mixed",
         )
     etag = (first.headers.get("X-Linked-Etag") or "").removeprefix("W/").strip('"')
     if file.sha256 and etag and etag != file.sha256:

@@ -19,7 +19,7 @@ from .repository import HubRepository, Repository
 
 LOCK = "lock"
 MAX_STATE = 1 << 16  # bytes
-_STATE = "begun.json"  # the name on users' disks
+_STATE = "resume.json"  # the name on users' disks
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def resume_or_start(remote: Repository, folder: Path, notify: Notify) -> ResumeS
         manifest = replace(remote, revision=commit).manifest()
     except NotFoundError as e:
         raise NotFoundError(
-            f"{remote.origin}: commit {commit[:12]}, which was started, is there no longer",
+            f"{remote.origin}: commit {commit[:12]}, which was started, no longer exists",
             hint=hint,
         ) from e
     now = remote.manifest().commit

@@ -93,7 +93,7 @@ def constraint_from_schema(schema: Any, source: str) -> OutputConstraint:
             check_schema(schema)
     except UsageError as e:
         raise UsageError(
-            f"{source}: {e}", hint=e.hint or "a JSON Schema, with references into itself alone"
+            f"{source}: {e}", hint=e.hint or "use a JSON Schema whose references stay inside it"
         ) from None
     return OutputConstraint(
         source,
@@ -120,7 +120,8 @@ def constraint_from_regex(pattern: str, source: str) -> OutputConstraint:
         )
     except UsageError as e:
         raise UsageError(
-            f"{source}: {e}", hint="a regular expression without look-around and back references"
+            f"{source}: {e}",
+            hint="use a regular expression without look-around and back references",
         ) from None
 
 
@@ -133,7 +134,7 @@ def constraint_from_choices(choices: Sequence[str], source: str) -> OutputConstr
     from dslocal.engine.grammar import grammar
 
     if not any(choices):
-        raise UsageError(f"{source}: at least one text is needed to choose from")
+        raise UsageError(f"{source}: give at least one text to choose from")
     _refuse_large("".join(choices), source)
     return OutputConstraint(
         source,

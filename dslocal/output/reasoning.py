@@ -1,8 +1,8 @@
 """Tell an answer's reasoning from its text, and both from tool calls, token by token.
 
 Reading token ids makes it exact: the closing tag is one token, and text that merely spells the tag
-is text. White space around the tags belongs to neither part; it is held back until what follows
-shows that it does.
+is text. White space around the tags belongs to neither part, so it is held back until the next text
+shows that it belongs to one.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from .tool_calls.dsml_calls import DsmlCallParser
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """A stretch of the reasoning."""
+    """A part of the reasoning."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A stretch of the answer's text."""
+    """A part of the answer's text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reclassified:
-    """All that came as :class:`Text` so far was reasoning: its opening tag was missing."""
+    """All :class:`Text` so far was reasoning, because its opening tag was missing."""
 
 
 AnswerEvent = Reasoning | Text | Reclassified | CallEvent
@@ -63,7 +63,7 @@ class _ReasoningState(Enum):
 
 
 class ReasoningParser:
-    """Read token ids with their text, and yield stretches of reasoning, text and calls.
+    """Read token ids with their text, and yield parts of the reasoning, the text and the calls.
 
     A tag where none is expected, for example in the answer's code, is text.
     """

@@ -125,7 +125,7 @@ def _line(key: str) -> str:
     if key == NULLABLE:
         return f'unknown keyword {shown}: JSON Schema has "type": […, "null"]'
     near = get_close_matches(key, KEYWORDS, 1)
-    return f"unknown keyword {shown}" + (f" (is {near[0]} meant?)" if near else "")
+    return f"unknown keyword {shown}" + (f" (did you mean {near[0]}?)" if near else "")
 
 
 def _subschemas(node: Any) -> Iterator[Any]:

@@ -172,7 +172,7 @@ class Steering:
                 self.grammar.accept(token)
 
     def opens_reasoning(self, token: int) -> bool:
-        """Return whether ``token`` opens the reasoning of an answer that has just begun."""
+        """Return whether ``token`` opens the reasoning at the start of an answer."""
         return self.is_undecided and self.tags is not None and token == self.tags.opening
 
     def begin_text(self) -> None:

@@ -95,16 +95,16 @@ class Turn:
         if self.finish_reason is None or self.is_cut or self.text.strip() or self.calls:
             return None
         if self.reasoning.strip():
-            return "the model stopped in the midst of its reasoning, or after it"
-        return "the model stopped without a word"
+            return "the model stopped during its reasoning or directly after it"
+        return "the model stopped without an answer"
 
     @property
     def warning(self) -> str | None:
-        """Return what a client is told of a repetition without end; None where there is none."""
+        """Return the warning about a repetition without end; None where there is none."""
         if self.loop is None:
             return None
         part = "answer" if self.is_cut else "reasoning"
-        return f"the {part} was cut, since it repeats itself: {self.loop}"
+        return f"the {part} was cut off because it repeats itself: {self.loop}"
 
     @property
     def message(self) -> Message:

@@ -1,4 +1,4 @@
-"""What runs on a machine, how, and how fast: pure functions over a GGUF header and a machine.
+"""Plan how a model runs on a machine, and how fast: pure functions of a GGUF header and a machine.
 
 Loads and generates nothing. In the order of use:
 

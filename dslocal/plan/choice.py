@@ -1,4 +1,4 @@
-"""Which quantization of a model to take on a machine: the same answer wherever one is chosen.
+"""Choose the quantization of a model for a machine, by one rule for all commands.
 
 The best that answers fast enough; where none does, the fastest that keeps at least what Q4_K_M
 keeps and runs from memory. Below Q4_K_M small models lose more than speed makes good for, so that

@@ -1,4 +1,4 @@
-"""How a model is loaded, and the memory that each part of it takes then."""
+"""The settings for loading a model, and the memory of each of its parts."""
 
 from __future__ import annotations
 

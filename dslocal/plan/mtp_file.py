@@ -119,7 +119,7 @@ def _join_dspark(header: GgufHeader, drafter: GgufHeader, name: str) -> GgufHead
     if not dspark.is_dspark(drafter):
         raise GgufError(
             f"{name}: a dflash draft model that is not DeepSeek-V4's DSpark",
-            hint="dslocal drafts with DSpark alone",
+            hint="of these, dslocal supports only DSpark",
         )
     if header.architecture != dspark.TARGET_ARCHITECTURE:
         raise GgufError(

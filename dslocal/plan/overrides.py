@@ -1,4 +1,4 @@
-"""What a user decided of how a model is loaded; all else is left to the search."""
+"""The load settings that a user decided; the search decides all others."""
 
 from __future__ import annotations
 

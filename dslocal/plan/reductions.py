@@ -1,4 +1,4 @@
-"""What a plan gives up, in which order, until a model fits, and what it takes back.
+"""The reduction steps that make a model fit, in their order, and which of them are undone.
 
 First comes what costs nothing, last what costs quality: smaller micro-batches, q8_0 KV, routed
 experts or whole layers to the CPU, a shorter context (never under ``MIN_AUTO_CTX`` unasked), q4_0

@@ -1,4 +1,4 @@
-"""What is said of a plan that cannot be run: the numbers, and the nearest that fits."""
+"""The error for a plan that cannot run: the sizes, and the nearest plan that fits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def require_fit(planned: Plan, name: str, machine: Machine, suggestion: Plan | N
     if need.gpu:
         needed = f"{binary_size(need.gpu)} of GPU memory and {needed}"
         there = f"{binary_size(machine.vram)} and {there}"
-    hint = "a smaller quantization or model does: dslocal fit"
+    hint = "use a smaller quantization or model: dslocal fit"
     if suggestion:
         options = _options(suggestion.load_config, planned.load_config)
         hint = f"{options} fits in {binary_size(suggestion.memory.all.total)}"
@@ -54,7 +54,7 @@ def _lacking_with_workers(
     need = binary_size(planned.memory.all.total)
     free = [f"{binary_size(machine.available + machine.vram)} here"]
     free += [f"{binary_size(each.free)} at {each.endpoint}" for each in machine.workers]
-    hint = "another worker, or a smaller quantization or model does"
+    hint = "add a worker, or use a smaller quantization or model"
     if suggestion:
         hint = f"{_options(suggestion.load_config, planned.load_config)} fits"
     context = f"{planned.load_config.n_ctx:,} tokens of context"

@@ -103,7 +103,8 @@ def _plan_with_workers(header: GgufHeader, machine: Machine, overrides: Override
     if overrides.cpu_moe_layers is not None or overrides.stream_experts:
         option = "--stream-experts" if overrides.cpu_moe_layers is None else "--cpu-moe"
         raise UsageError(
-            f"{option} and --rpc exclude each other", hint="workers hold whole layers, experts too"
+            f"{option} and --rpc cannot be combined",
+            hint="workers hold whole layers with their experts",
         )
     here = Budget(header, replace(machine, workers=(), gpus=()))
     problem = SearchProblem(here, replace(overrides, n_gpu_layers=None))

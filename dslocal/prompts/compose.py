@@ -83,7 +83,7 @@ def directive_advice(family: Family, asked: str, math: bool | None) -> str | Non
     if not is_mathematical(asked):
         return None
     return (
-        "--no-math: its model card recommends to ask a mathematical question with: "
+        "--no-math: for mathematical questions, its model card recommends to add: "
         f"{directive.english}"
     )
 
@@ -93,13 +93,13 @@ def _is_directed(family: Family, asked: str, math: bool | None) -> tuple[bool, s
     from .math_detection import is_mathematical
 
     if family.is_base:
-        return False, "a base model is given the text as it is"
+        return False, "a base model gets the text without changes"
     if "\\boxed" in asked:
-        return False, "the question asks for a box itself"
+        return False, "the question itself asks for a box"
     if math is not None:
         return math, "--math" if math else "--no-math"
     if not (family.directive and family.directive.automatic):
-        return False, "its model card asks for none"
+        return False, "its model card recommends no directive"
     if is_mathematical(asked):
         return True, f"the question is mathematical ({family.directive.source})"
     return False, "the question is not mathematical"

@@ -59,7 +59,7 @@ _ZIPPED = (
     (b"ppt/", "a PowerPoint presentation"),
 )
 _TO_TEXT = {
-    "a PDF": "pdftotext makes text of it",
+    "a PDF": "extract its text with pdftotext",
     "a Word document": "save it as text first",
     "an Excel table": "save it as CSV first",
 }
@@ -105,7 +105,7 @@ def read_file(path: Path) -> FileText:
         return decode_file(_read(path), "stdin")
     found = decode_file(_read(path), str(path))._replace(name=_shown_name(path))
     if not found.text.strip():
-        found = found._replace(note=f"{path}: nothing is in it")
+        found = found._replace(note=f"{path}: the folder is empty")
     return found
 
 
@@ -204,8 +204,8 @@ def _refuse_binary(data: bytes, name: str) -> None:
     damaged = charset.damaged_utf8(data)
     if damaged is not None:
         raise _StrayBytesError(
-            f"{name}: is damaged UTF-8: byte {damaged:,} fits nowhere",
-            hint="iconv -c -f UTF-8 -t UTF-8 leaves such bytes out",
+            f"{name}: is damaged UTF-8: byte {damaged:,} is not valid",
+            hint="remove such bytes with iconv -c -f UTF-8 -t UTF-8",
             is_utf8=True,
         )
 

@@ -33,9 +33,9 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class SampledText:
-    """What the model wrote, by the very token ids, special tokens among them.
+    """The exact token ids that the model wrote, including special tokens.
 
-    Tokenizing the text again may give others, which the KV cache does not hold.
+    Tokenizing the text again may give other ids, which are not in the KV cache.
     """
 
     ids: tuple[int, ...]
@@ -48,7 +48,7 @@ class SampledAnswer:
 
     Attributes:
         answer: Its text and calls.
-        reasoning: Its reasoning; None where that is to be written anew.
+        reasoning: Its reasoning; None where it is to be written again.
     """
 
     answer: SampledText
@@ -60,18 +60,18 @@ class Message:
     """One message of a conversation.
 
     Attributes:
-        role: Who says it. ``tool`` is the result of a call, in the order of the calls.
-            ``developer`` and ``latest_reminder`` are roles of V3.2 and V4; elsewhere they are
-            ``system``.
-        content: What is said, without reasoning.
+        role: The author of the message. ``tool`` is the result of a call; results are in the order
+            of the calls. ``developer`` and ``latest_reminder`` are roles of V3.2 and V4; elsewhere
+            they are ``system``.
+        content: The text, without reasoning.
         reasoning: The reasoning of an answer. It is sent back to the model only as part of a last
             message with ``prefix``, and by families that keep it while there are tools.
         calls: The tool calls of an answer.
         tools: The tools that a system's or developer's message declares, where the family's format
             has room for that. Other tools of the prompt are declared at its beginning.
-        prefix: Whether a last message is the beginning of an answer, to be continued.
-        typed: What the user typed of a question, where more was sent.
-        cut: Why an answer was cut: ``interrupted`` or ``length``; empty where it is whole.
+        prefix: Whether a last message is the beginning of an answer that the model continues.
+        typed: The part of a question that the user typed, where more was sent.
+        cut: Why an answer is incomplete: ``interrupted`` or ``length``; empty if it is complete.
         task: The quick-instruction task that a question of V4's is for, such as ``title``.
         sampled: The answer as the model wrote it, which goes into the prompt in place of its parts;
             None where that is not known.
@@ -92,7 +92,7 @@ class Message:
 
     @property
     def before_typed(self) -> str:
-        """Return what stands before the typed part of a question: its files."""
+        """Return the text before the typed part of a question: its files."""
         if not self.typed:
             return ""
         return self.content[: max(0, self.content.rfind(self.typed))]
@@ -113,7 +113,7 @@ class Special:
 
 @dataclass(frozen=True, slots=True)
 class PlainText:
-    """Text that becomes ordinary tokens whatever it spells."""
+    """Text that becomes ordinary tokens, whatever it contains."""
 
     text: str
 
@@ -135,7 +135,7 @@ class Thinking(Enum):
 
 
 class Vocabulary(Protocol):
-    """What a prompt needs of a model's vocabulary."""
+    """The functions of a model's vocabulary that a prompt needs."""
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of ``text`` as plain text."""

@@ -153,12 +153,9 @@ def _by_care(possible: Sequence[Family]) -> Recognition:
         for family in careful
         if family is not chosen and not _is_outdone(family, careful)
     )
-    why = (
-        "the most careful reading of its special tokens, because neither name nor template "
-        "says more"
-    )
+    why = "its special tokens, because neither its name nor its template says more"
     if others:
-        why += f"; it may be of {', '.join(others)} as well, which --family would say"
+        why += f"; it may also be of {', '.join(others)}: choose with --family"
     return Recognition(chosen, why, others)
 
 
@@ -176,8 +173,8 @@ def _unsupported(header: GgufHeader, tokens: set[str]) -> UnsupportedModelError:
     architecture = repr(header.architecture[:40]) if header.architecture else "no architecture"
     if is_dspark(header):
         return UnsupportedModelError(
-            f"{name!r} ({architecture}) is DSpark, a draft model, which answers nothing by itself",
-            hint="--mtp FILE.gguf drafts with it for its DeepSeek-V4",
+            f"{name!r} ({architecture}) is DSpark, a draft model, which cannot answer by itself",
+            hint="use it with its DeepSeek-V4: --mtp FILE.gguf",
         )
     known = sorted({arch for family in FAMILIES.values() for arch in family.signs.architectures})
     if header.architecture not in known:
@@ -188,5 +185,5 @@ def _unsupported(header: GgufHeader, tokens: set[str]) -> UnsupportedModelError:
         lacking = "its special tokens fit no family"
     return UnsupportedModelError(
         f"{name!r} ({architecture}) is not a DeepSeek model that dslocal knows: {lacking}",
-        hint=f"--family prompts it as one all the same: {', '.join(FAMILIES)}",
+        hint=f"to prompt it as a family anyway, use --family: {', '.join(FAMILIES)}",
     )

@@ -155,7 +155,7 @@ def _results(found: Any, path: Path) -> list[tuple[str, Any]]:
     if not isinstance(found, list):
         raise UsageError(
             f"{path}: {where + ' ' if where else ''}is {_kind(found)}",
-            hint='search results are a list, or {"results": a list}',
+            hint='write a list, or {"results": a list}',
         )
     if not found:
         raise UsageError(f"{path}: has no results")

@@ -74,7 +74,7 @@ class Template:
         missing = [name for name in self.wanted if name not in given]
         if missing == [INPUT]:
             raise UsageError(
-                f"template {self.name!r} needs input", hint="something on stdin, or the argument"
+                f"template {self.name!r} needs input", hint="give it as the argument or on stdin"
             )
         if missing:
             raise UsageError(
@@ -108,7 +108,7 @@ def parse_template(name: str, table: Any, source: str) -> Template:
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{source}: a template cannot be called {name!r:.80}",
-            hint="letters, digits, '.', '_' and '-'",
+            hint="use letters, digits, '.', '_' and '-'",
         )
     if not isinstance(table, dict):
         raise UsageError(f"{where}: is not a table", hint=f'[templates.{name}] prompt = "…"')

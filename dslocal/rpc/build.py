@@ -79,7 +79,7 @@ def _compiler() -> str:
             return found
     raise UsageError(
         f"{named or 'a C++ compiler'} is not there",
-        hint="apt install g++, or xcode-select --install on a Mac; CXX names another",
+        hint="apt install g++, or xcode-select --install on a Mac; or set CXX to another compiler",
     )
 
 
@@ -94,7 +94,7 @@ def _download(folder: Path) -> Path:
     said = _run(command, PIP_S)
     found = sorted(folder.glob("*.tar.gz"))
     if not found:
-        raise DownloadError(f"pip does not get the source of {wanted}: {said}", hint=hint)
+        raise DownloadError(f"pip cannot download the source of {wanted}: {said}", hint=hint)
     return found[0]
 
 
@@ -123,7 +123,7 @@ def _extract(sdist: Path, folder: Path) -> Path:
     if not all((folder / "src" / "ggml-rpc" / name).is_file() for name in SOURCES):
         raise DslocalError(
             f"{sdist.name}: has no source of llama.cpp's RPC backend",
-            hint=f"the sdist of {PACKAGE} {libraries.version()} has it",
+            hint=f"use the sdist of {PACKAGE} {libraries.version()}",
         )
     return folder
 
@@ -141,7 +141,7 @@ def _check_protocol(source: Path) -> None:
         raise DslocalError(
             f"the source speaks version {'.'.join(map(str, found)) or '?'} of the RPC protocol, "
             f"and {PACKAGE} {libraries.version()} {'.'.join(map(str, PROTOCOL))}",
-            hint=f"the sdist of {PACKAGE} {libraries.version()} fits",
+            hint=f"use the sdist of {PACKAGE} {libraries.version()}",
         )
 
 

@@ -1,4 +1,4 @@
-"""What a worker says of itself: a JSON object, sent to whoever connects to the port after its own.
+"""A worker's description of itself: a JSON object, sent at the port after llama.cpp's.
 
 llama.cpp's RPC protocol tells neither its commit nor what a CPU may still take of its cgroup, and a
 server that is busy answers nobody. The card tells all three.

@@ -1,4 +1,4 @@
-"""The workers that a model is spread over: asked, compared with this machine, connected, watched.
+"""Query the workers of a model, compare them with this machine, connect and watch them.
 
 llama.cpp ends its process when a connection breaks. Which machine that was, the sockets tell.
 """
@@ -26,7 +26,7 @@ from .inquiry import ServerAnswer, ask, read_card
 from .sockets import ConnectionKey, is_lost, keep_alive, tcp_connections
 
 REACH_S = 1.0  # within which a machine that is there takes a connection
-LOST_HINT = "a chat is kept, with what came of this answer; the same command says what fits now"
+LOST_HINT = "a chat is kept with this part of the answer; repeat the command to see what fits now"
 
 
 @dataclass
@@ -90,8 +90,8 @@ def unchecked(endpoints: Sequence[str]) -> list[str]:
         if answer.card is None and str(endpoint) in endpoints
     }
     return [
-        f"{endpoint} does not say which llama.cpp it is, only the version of the protocol was "
-        "compared (dslocal worker says it)"
+        f"{endpoint} does not report its version of llama.cpp, so only the version of the protocol "
+        "was compared (dslocal worker reports it)"
         for endpoint in sorted(silent)
     ]
 
@@ -109,7 +109,7 @@ def device_handle(endpoint: str, number: int) -> int:
     )
     handle: int | None = get(registry, number) if registry else None
     if not handle:
-        raise WorkerError("offers no device any more", endpoint=endpoint)
+        raise WorkerError("no longer offers a device", endpoint=endpoint)
     return handle
 
 
@@ -214,7 +214,7 @@ def _compare(endpoint: Endpoint, card: WorkerCard | None) -> None:
     own = own_identity()
     if card is not None and card.identity != own:
         raise WorkerError(
-            f"runs another llama.cpp: {card.identity}, and this machine {own}",
+            f"runs another llama.cpp: {card.identity}, and this machine runs {own}",
             endpoint=str(endpoint),
             hint=f"pip install llama-cpp-python=={own.package} there, then dslocal build-rpc",
         )
@@ -232,7 +232,7 @@ def _explain(text: str) -> libraries.AbortReason | None:
     lost = lost_worker()
     who = str(lost) if lost else "a worker"
     return libraries.AbortReason(
-        f"the connection to {who} broke: that machine, or its worker, is gone",
+        f"the connection to {who} broke: that machine or its worker has stopped",
         is_out_of_memory=False,
         hint=LOST_HINT,
     )

@@ -1,4 +1,4 @@
-"""Addresses of workers as people write them: ``HOST:PORT``, several with commas between."""
+"""Parse addresses of workers: ``HOST:PORT``, several separated by commas."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Endpoint(NamedTuple):
             return socket.gethostbyname(self.host)
         except (OSError, UnicodeError) as e:
             raise WorkerError(
-                "no such host", endpoint=str(self), hint="its IPv4 address does, too"
+                "no such host", endpoint=str(self), hint="its IPv4 address works, too"
             ) from e
 
 
@@ -57,7 +57,9 @@ def parse_endpoints(text: str, source: str = "--rpc") -> tuple[Endpoint, ...]:
     if not endpoints:
         raise UsageError(f"{source}: no machine is named", hint="HOST:PORT,HOST:PORT")
     if len(endpoints) > MAX_WORKERS:
-        raise UsageError(f"{source}: {len(endpoints)} machines; {MAX_WORKERS} at the most")
+        raise UsageError(
+            f"{source}: {len(endpoints)} machines are too many; {MAX_WORKERS} is the most"
+        )
     if len(set(endpoints)) != len(endpoints):
         raise UsageError(f"{source}: a machine is named twice")
     return endpoints
@@ -68,8 +70,8 @@ def _parse(text: str, source: str) -> Endpoint:
     port = rest[0] if rest else str(DEFAULT_PORT)
     if ":" in port or text.startswith("["):
         raise UsageError(
-            f"{source}: {text!r:.60} is an IPv6 address, which llama.cpp's RPC does not take",
-            hint="an IPv4 address or a host's name",
+            f"{source}: {text!r:.60} is an IPv6 address, which llama.cpp's RPC does not support",
+            hint="use an IPv4 address or a host name",
         )
     if not _HOST.fullmatch(host):
         raise UsageError(f"{source}: {text!r:.60} is not HOST:PORT", hint="such as 10.0.0.2:50052")

@@ -1,4 +1,4 @@
-"""Which llama.cpp this is, so that two ends can tell whether they are the same.
+"""The identity of this llama.cpp, so that two machines can compare theirs.
 
 Tensors and operations travel as numbers, whose meaning changes between commits of llama.cpp; the
 version of the protocol alone does not say enough.

@@ -1,4 +1,4 @@
-"""Ask a server what it is, with a hello made by hand and every wait bounded.
+"""Ask a server what it is, with a handshake of our own and limited waits.
 
 llama.cpp itself waits for ever on a server that is silent, and ends its process over one that
 answers wrongly. Source: llama.cpp, ggml/src/ggml-rpc/ggml-rpc.cpp: a request is a byte for the
@@ -29,7 +29,7 @@ DEVICE_MEMORY = 11
 HELLO_BYTES = 24  # of the request: what transports the client has besides TCP, none
 HELLO_ANSWER_BYTES = 28
 ROUND_TRIPS = 5  # the shortest counts
-NOT_A_WORKER = "dslocal worker listens at the port that it names"
+NOT_A_WORKER = "use the port that dslocal worker prints"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +98,14 @@ def _connect(endpoint: Endpoint) -> socket.socket:
         raise WorkerError(
             f"does not answer within {CONNECT_S:.0f} seconds",
             endpoint=str(endpoint),
-            hint="is the machine on, and no firewall between?",
+            hint="is the machine on, and does no firewall block the port?",
         ) from e
     except ConnectionRefusedError as e:
         raise WorkerError(
             "refuses the connection: nothing listens at that port",
             endpoint=str(endpoint),
-            hint=f"dslocal worker --host {endpoint.host} --port {endpoint.port}, on that machine",
+            hint=f"start dslocal worker --host {endpoint.host} --port {endpoint.port} on that "
+            "machine",
         ) from e
     except OSError as e:
         raise WorkerError(f"cannot be reached: {e.strerror or e}", endpoint=str(endpoint)) from e
@@ -131,9 +132,9 @@ class _Conversation:
         if version != PROTOCOL:
             raise WorkerError(
                 f"speaks version {_dotted(version)} of llama.cpp's RPC protocol, and this machine "
-                f"{_dotted(PROTOCOL)}",
+                f"speaks {_dotted(PROTOCOL)}",
                 endpoint=str(self._endpoint),
-                hint="the same version of llama-cpp-python on both",
+                hint="install the same version of llama-cpp-python on both",
             )
 
     def timed_count(self) -> tuple[int, float]:
@@ -162,7 +163,7 @@ class _Conversation:
             self._connection.sendall(struct.pack("<BQ", command, len(payload)) + payload)
             nbytes: int = struct.unpack("<Q", self._receive(8))[0]
             if nbytes != answer_bytes:
-                raise self._wrong("it answers something else")
+                raise self._wrong("its answer is not one of that protocol")
             return self._receive(answer_bytes)
         except TimeoutError as e:
             raise self._silent() from e
@@ -191,20 +192,20 @@ class _Conversation:
         endpoint = str(self._endpoint)
         if self._card and self._card.client:
             return WorkerError(
-                f"works for {self._card.client}, and a worker works for one machine at a time",
+                f"works for {self._card.client}, and a worker serves one machine at a time",
                 endpoint=endpoint,
-                hint="wait until that has ended, or start a second worker at another port",
+                hint="wait until it is free, or start a second worker at another port",
             )
         return WorkerError(
-            f"takes the connection and says nothing for {ANSWER_S:.0f} seconds: it works for "
-            "another machine, or is no RPC server of llama.cpp",
+            f"accepts the connection but does not answer within {ANSWER_S:.0f} seconds: it works "
+            "for another machine, or is not an RPC server of llama.cpp",
             endpoint=endpoint,
             hint=NOT_A_WORKER,
         )
 
     def _wrong(self, what: str) -> WorkerError:
         return WorkerError(
-            f"is no RPC server of llama.cpp: {what}",
+            f"is not an RPC server of llama.cpp: {what}",
             endpoint=str(self._endpoint),
             hint=NOT_A_WORKER,
         )

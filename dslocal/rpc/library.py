@@ -1,4 +1,4 @@
-"""The shared library with llama.cpp's RPC backend: where it is, and how it is opened.
+"""Find and open the shared library with llama.cpp's RPC backend.
 
 llama-cpp-python's wheels come without it. One that was built with ``CMAKE_ARGS=-DGGML_RPC=ON`` has
 it beside its other libraries; else it is in dslocal's cache, where :mod:`.build` puts it. It is
@@ -69,9 +69,9 @@ def require_library() -> Path:
     found = find_library()
     if found is None:
         raise UsageError(
-            f"llama-cpp-python {libraries.version()} has no RPC backend, by which several machines "
-            "run one model",
-            hint=f"{BUILD_COMMAND} makes it, in half a minute with a C++ compiler",
+            f"llama-cpp-python {libraries.version()} lacks the RPC backend, which runs one model "
+            "on several machines",
+            hint=f"{BUILD_COMMAND} builds it, in half a minute and with a C++ compiler",
         )
     return found
 
@@ -92,7 +92,7 @@ def open_library() -> Any:
             getattr(library, name)
     except (OSError, AttributeError) as e:
         raise EngineMissingError(
-            f"{file}: does not load: {e}", hint=f"{BUILD_COMMAND} --force makes it again"
+            f"{file}: does not load: {e}", hint=f"{BUILD_COMMAND} --force builds it again"
         ) from e
     return library
 

@@ -1,8 +1,8 @@
 """A worker: this machine's memory and processors, for a model that another machine runs.
 
 llama.cpp's own server listens at one port, and works for one machine at a time. At the port after
-it anybody is told what this worker is (:mod:`.card`). Neither is encrypted, and neither asks who
-comes: see :func:`checked_address`.
+it, this worker describes itself (:mod:`.card`). Neither port has encryption or a key: see
+:func:`checked_address`.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def checked_address(host: str, *, public: bool) -> str:
     try:
         address = ipaddress.IPv4Address(socket.gethostbyname(host))
     except (OSError, ValueError) as e:
-        raise UsageError(f"--host: {host!r:.60} is no IPv4 address", hint=_own_hint()) from e
+        raise UsageError(f"--host: {host!r:.60} is not an IPv4 address", hint=_own_hint()) from e
     if (address.is_unspecified or address.is_global) and not public:
         where = "every network" if address.is_unspecified else "the internet"
         raise UsageError(
-            f"--host {address}: it would listen to {where}, and whoever connects can use and crash "
-            "a worker: nothing is encrypted, nobody is asked for a key",
-            hint=f"{_own_hint()}; --public if a firewall keeps strangers out",
+            f"--host {address}: {where} could connect, and whoever connects can use and crash a "
+            "worker, which has no encryption and no key",
+            hint=f"{_own_hint()}; or add --public if a firewall protects the port",
         )
     return str(address)
 

@@ -73,7 +73,7 @@ class AccessPolicy:
             if not self.allows_origin(origin, host):
                 raise ApiError(
                     403,
-                    "pages of that Origin may not ask here (--allow-origin adds one)",
+                    "web pages of this Origin may not send requests (allow it with --allow-origin)",
                     code="origin_not_allowed",
                 )
         is_public = scope["path"] in PUBLIC_PATHS or scope["path"].startswith(PUBLIC_FOLDER)
@@ -84,7 +84,7 @@ class AccessPolicy:
         ):
             raise ApiError(
                 400,
-                "Content-Length and Transfer-Encoding exclude each other",
+                "Content-Length and Transfer-Encoding cannot be combined",
                 code=AMBIGUOUS_LENGTH,
             )
         for length in header_values(headers, b"content-length"):
@@ -104,7 +104,7 @@ class AccessPolicy:
         if not any(is_same_key(key, self.api_key) or self._is_own(key) for key in keys):
             raise ApiError(
                 401,
-                "a key is needed: Authorization: Bearer …, or x-api-key: …",
+                "this server needs a key: Authorization: Bearer …, or x-api-key: …",
                 code="invalid_api_key",
             )
 
@@ -115,7 +115,9 @@ class AccessPolicy:
             ApiError: 401.
         """
         if not self._is_own(bearer_key(scope["headers"])):
-            raise ApiError(401, "this is for dslocal's own commands", code="invalid_api_key")
+            raise ApiError(
+                401, "only dslocal's own commands may use this address", code="invalid_api_key"
+            )
 
     def allows_origin(self, origin: str, host: str) -> bool:
         """Return whether pages of ``origin`` may send requests to ``host``."""
@@ -155,7 +157,7 @@ class AccessPolicy:
         if len(hosts) != 1 or not self._allows_host(hosts[0]):
             raise ApiError(
                 403,
-                "this server is not known by that Host (--allow-host adds one)",
+                "this Host is not a name of this server (allow it with --allow-host)",
                 code="host_not_allowed",
             )
         return hosts[0]

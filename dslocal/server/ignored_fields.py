@@ -1,4 +1,4 @@
-"""Tell clients and the log which fields of a request are not obeyed.
+"""Report the fields of a request that have no effect, to the client and in the log.
 
 The response names them in a header. The log says each once, with the reason.
 """

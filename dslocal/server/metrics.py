@@ -1,4 +1,4 @@
-"""What the server counts, in Prometheus's text format at ``/metrics``.
+"""The counters of the server, in Prometheus's text format at ``/metrics``.
 
 Has nothing of any prompt, answer or key.
 """
@@ -29,7 +29,7 @@ class Metrics:
         )
         self._prompt_tokens = self._counter("dslocal_prompt_tokens", "Tokens of prompts.")
         self._cached_tokens = self._counter(
-            "dslocal_prompt_tokens_cached", "Tokens of prompts that the cache held already."
+            "dslocal_prompt_tokens_cached", "Tokens of prompts that were in the cache already."
         )
         self._completion_tokens = self._counter("dslocal_completion_tokens", "Tokens generated.")
         self._reasoning_tokens = self._counter(
@@ -37,7 +37,7 @@ class Metrics:
         )
         self._cut_answers = self._counter(
             "dslocal_answers_cut_short",
-            "Answers whose client left, or that the server's stop ended.",
+            "Answers that ended because the client disconnected or the server stopped.",
         )
         evictions = self._counter(
             "dslocal_model_evictions", "Models unloaded because another needed their memory."
@@ -51,7 +51,7 @@ class Metrics:
         )
         self._speed = Histogram(
             "dslocal_answer_tokens_per_second",
-            "Of one answer.",
+            "Tokens per second of one answer.",
             buckets=SPEED_BUCKETS,
             registry=self._registry,
         )

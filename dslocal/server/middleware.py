@@ -1,4 +1,4 @@
-"""What stands between a connection and the routes: one ASGI middleware for each subject.
+"""The ASGI middleware between a connection and the routes, one class for each subject.
 
 From the outside in: :class:`PathNormaliser`, :class:`RequestLog`, :class:`CrossOriginHeaders`,
 :class:`ErrorResponses`, :class:`AccessControl`. They are plain ASGI classes, since
@@ -52,13 +52,14 @@ WHAT_IS_HERE = (
     "the base URL of OpenAI's API here ends in /v1: /v1/chat/completions, /v1/completions and "
     "/v1/models; Anthropic's has no path, or /anthropic"
 )
-NOT_LLAMA_SERVER = "llama-server's own API is not spoken here, but for /infill and /health"
+NOT_LLAMA_SERVER = "of llama-server's own API, this server has /infill and /health"
 # What clients ask for that is not here, by the beginning of its path.
 OTHER_APIS = {
     "/api/v0": "LM Studio's own API is not spoken here",
     "/api/v1": "LM Studio's own API is not spoken here",
-    "/api": "of Ollama's API there is /api/chat, /api/generate, /api/tags, /api/show and /api/ps",
-    "/openai": "Azure's addresses of deployments are not spoken here",
+    "/api": "of Ollama's API, this server has /api/chat, /api/generate, /api/tags, /api/show and "
+    "/api/ps",
+    "/openai": "this server does not have Azure's addresses of deployments",
     "/completion": NOT_LLAMA_SERVER,
     "/tokenize": NOT_LLAMA_SERVER,
     "/detokenize": NOT_LLAMA_SERVER,
@@ -280,6 +281,6 @@ def _routing_error(error: HTTPException, scope: Scope) -> ApiError:
                 return ApiError(501, f"{message}; {WHAT_IS_HERE}", code="not_implemented")
     messages = {
         404: f"there is nothing at {shown_path(scope)}; {WHAT_IS_HERE}",
-        405: f"{scope['method'][:MAX_SHOWN_METHOD]} is not for {shown_path(scope)}",
+        405: f"{scope['method'][:MAX_SHOWN_METHOD]} is not allowed for {shown_path(scope)}",
     }
     return ApiError(error.status_code, messages.get(error.status_code, "no"))

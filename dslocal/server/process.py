@@ -1,4 +1,4 @@
-"""The server's process: its socket, its signals, its end.
+"""The server's process: its socket, its signals and its shutdown.
 
 The first SIGINT or SIGTERM ends it gracefully: no more requests are taken, streams and answers of
 the chat page may finish within a time. Then streams are sent an error and cut, and the page's
@@ -53,7 +53,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError, OverflowError) as e:
         raise DslocalError(
             f"{host}:{port}: {getattr(e, 'strerror', None) or e}",
-            hint="another --port, or another --host",
+            hint="use another --port or --host",
         ) from None
     return listener
 

@@ -1,4 +1,4 @@
-"""One request at work: the threads that generate its answers, and their events on the way to the
+"""Run one request: the threads that generate its answers, and the transfer of their events to the
 event loop.
 
 Everything that takes time happens in threads, one for each slot. The event loop only starts them

@@ -1,4 +1,4 @@
-"""An answer on its way to a client: whole as JSON, or as a stream.
+"""Send an answer to a client, complete as JSON or as a stream.
 
 Generation ends as soon as the client leaves. A stream's status is sent with its first event, so
 that what fails before gets an error status, or with the first sign of life after a silence.

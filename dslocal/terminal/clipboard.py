@@ -1,4 +1,4 @@
-"""Text into the clipboard.
+"""Copy text to the clipboard.
 
 By the desktop's own program where there is one, by tmux inside of tmux, else by the terminal
 (OSC 52). A terminal does not answer, so only what a program took is certain. Does not know chats.
@@ -20,7 +20,7 @@ from .sanitise import sanitise
 
 MAX_OSC52_BYTES = 74_994  # as base64, what terminals are known to take in one sequence
 TIMEOUT_S = 5
-HINT = "/save FILE.md writes it into a file"
+HINT = "/save FILE.md writes the conversation to a file"
 
 
 def copy(text: str, out: TextIO, env: Mapping[str, str] = os.environ) -> str:

@@ -1,4 +1,4 @@
-"""Text that a terminal shows without acting on it: the only way for text of a model or a file.
+"""Make text of a model or a file safe for a terminal, which must not interpret it.
 
 What is taken out, and why: control characters (C0 without tab and newline, DEL, C1), since a
 terminal obeys them; marks, embeddings, overrides and isolates of direction, since they make text

@@ -82,7 +82,7 @@ def test_v4_has_its_own_lines(tmp_path: Path) -> None:
         ("machines:\n  - name: a\n    ram: 8GB\n    gpus: 2x Voodoo\n", "Voodoo"),
         ("machines:\n  - name: a\n    ram: 8GB\n    link: 1\n", "unknown key 'link'"),
         ("machines:\n  - name: a\n    ram: 8GB\n    latency_ms: -1\n", "not a number above 0"),
-        ("machines:\n  - name: a\n    ram: 8GB\n  - name: a\n    ram: 8GB\n", "one name"),
+        ("machines:\n  - name: a\n    ram: 8GB\n  - name: a\n    ram: 8GB\n", "the same name"),
         ("machines:\n  - name: a\n    ram: 8GB\n    count: 65\n", "64 at the most"),
         (
             "machines:\n  - name: a\n    ram: 8GB\n    count: 9000000000000\n",

@@ -46,8 +46,8 @@ def test_several_from_one_read(tmp_path: Path) -> None:
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "source": ({"source": "no-such-model"}, dslocal.NotFoundError, "no-such-model"),
     "quant": ({"quant": "Q9_9"}, dslocal.UsageError, "Q9_9"),
-    "twice": ({"quant": ["Q8_0", "Q8_0"]}, dslocal.UsageError, "the same twice"),
-    "two ways": ({"quant": "Q8_0", "size": "1GB"}, dslocal.UsageError, "exclude each other"),
+    "twice": ({"quant": ["Q8_0", "Q8_0"]}, dslocal.UsageError, "a quantization is given twice"),
+    "two ways": ({"quant": "Q8_0", "size": "1GB"}, dslocal.UsageError, "cannot be combined"),
     "size": ({"size": "large"}, dslocal.UsageError, "is not a size"),
     "folder": ({"output": "/nowhere/x.gguf"}, dslocal.NotFoundError, "no such folder"),
 }
@@ -62,10 +62,10 @@ def test_wrong_arguments_are_named(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_is_replaced_only_when_told(tmp_path: Path) -> None:
+def test_a_file_is_replaced_only_on_request(tmp_path: Path) -> None:
     file = tmp_path / "x.gguf"
     file.write_text("mine")
-    with pytest.raises(dslocal.UsageError, match="is already there"):
+    with pytest.raises(dslocal.UsageError, match="exists already"):
         dslocal.convert(NANO, file, quant="Q4_0")
     assert file.read_text() == "mine"
     dslocal.convert(NANO, file, quant="Q4_0", overwrite=True)

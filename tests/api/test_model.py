@@ -194,7 +194,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "temperature": ({"temperature": 9}, "temperature: 9 is out of range"),
     "a setting": ({"warmth": 1}, "warmth: unknown setting 'warmth'"),
     "seed": ({"seed": -1}, "seed: -1 is out of range"),
-    "two constraints": ({"schema": SCHEMA, "grammar": "x"}, "exclude each other"),
+    "two constraints": ({"schema": SCHEMA, "grammar": "x"}, "cannot be combined"),
     "a schema": ({"schema": {"type": 1}}, "schema"),
     "a file": ({"files": ["/nowhere/x"]}, "/nowhere/x"),
 }

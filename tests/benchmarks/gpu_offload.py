@@ -237,7 +237,7 @@ def in_child() -> None:
     path, fields = Path(question["path"]), question["loading"]
     load_config = LoadConfig(**{**fields, "kv_type": GgmlType(fields["kv_type"])})
     if question["what"] == "tell":
-        print(json.dumps({"texts": told(path, load_config)}))
+        print(json.dumps({"texts": notices(path, load_config)}))
         return
     header, promised = read_header(path), 0
     if question["what"] == "capped":
@@ -324,7 +324,7 @@ def parts_on_gpu(context: LlamaContext) -> dict[str, int]:
     return {part: sum(getattr(buffer, name) for buffer in buffers) for part, name in names.items()}
 
 
-def told(path: Path, load_config: LoadConfig) -> list[str]:
+def notices(path: Path, load_config: LoadConfig) -> list[str]:
     """nano's answers to QUESTIONS, reasoning included."""
     family = prompts.recognise_family(read_header(path), None).family
     settings = family.defaults.with_value("temperature", 0, "here").with_value(

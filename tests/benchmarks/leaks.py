@@ -1,7 +1,7 @@
 """Loads nano, answers and closes it, again and again: ``python tests/benchmarks/leaks.py
 [CYCLES]``, 2,000 by default.
 
-Every cycle makes a model and a context anew, evaluates a prompt and draws 8 tokens; every fourth
+Every cycle makes a new model and context, evaluates a prompt and draws 8 tokens; every fourth
 with the MTP layer drafting. The resident size is read after a tenth of the cycles and at the end;
 it may have grown by 20 MB. Needs Linux.
 """

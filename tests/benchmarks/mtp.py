@@ -309,7 +309,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=32768, help="of ballast")
     parser.add_argument("--server", type=Path)
     parser.add_argument("--only", choices=["bare", *MIN_GAIN])
-    parser.add_argument("--temperature", type=float, action="append", help="0 and 0.6 unless told")
+    parser.add_argument("--temperature", type=float, action="append", help="0 and 0.6 by default")
     parser.add_argument("--gpu", action="store_true", help="all layers on the GPU")
     args = parser.parse_args()
     load_config = ON_GPU if args.gpu else ON_CPU

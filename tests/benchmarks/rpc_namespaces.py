@@ -269,7 +269,7 @@ def kill_one(cluster: Cluster) -> None:
     lost = cluster.workers[-1]
     assert lost.worker is not None
     assert running.stdout is not None
-    first = running.stdout.read(1)  # the answer has begun
+    first = running.stdout.read(1)  # the answer has started
     os.killpg(lost.worker.pid, signal.SIGKILL)
     began = time.monotonic()
     said = running.communicate()[1].decode().strip().splitlines()[-1]

@@ -7,7 +7,7 @@ Logits: nano's own for a question, one vector a position, tiled up to the size w
 the first tile lowered by 12 ("nano"); a Zipf law with exponent 1.8 and noise ("zipf"); normal with
 deviation 1, as a model of random weights gives ("flat"). Every row is measured once a round, all
 rows in turn, and the median is printed. llama.cpp's time is for llama_sampler_apply alone: that its
-array of candidates is filled anew for every token (``filling``, by numpy) is not in it. Its chain
+array of candidates is filled again for every token (``filling``, by numpy) is not in it. Its chain
 is top-p, temperature, dist; and one with penalties, top-k 40 and min-p as well.
 """
 

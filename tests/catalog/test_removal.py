@@ -291,7 +291,7 @@ def test_what_is_gone_already(tmp_path: Path, cache: Path) -> None:
     assert catalog.installed_models() == []
 
 
-def test_what_another_process_has_kept_anew_stays(tmp_path: Path) -> None:
+def test_what_another_process_has_kept_again_stays(tmp_path: Path) -> None:
     file = tmp_path / "r1.gguf"
     file.write_bytes(A)
     entry = kept(file, how="converted")

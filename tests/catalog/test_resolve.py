@@ -159,7 +159,7 @@ print(bool(calls), os.stat(path).st_ino, os.stat(path).st_mtime_ns, path)
     assert left == [Path(one[-1])]
 
 
-def test_a_changed_checkpoint_is_converted_anew(fresh: Path, checkpoint: Path) -> None:
+def test_a_changed_checkpoint_is_converted_again(fresh: Path, checkpoint: Path) -> None:
     first = conversion_cache.ensure_gguf(str(checkpoint))
     assert first.is_relative_to(fresh / "cache")
     assert read_header(first).text("general.name") == "My Model"
@@ -305,7 +305,7 @@ def test_a_kept_model_whose_file_is_gone(fresh: Path, nano: Path) -> None:
     resolve.remember_last_used("r1")
     entry.path.unlink()
     Path("r1").symlink_to(nano)
-    with pytest.raises(NotFoundError, match=f"r1:Q4_K_M: {entry.path} is gone") as caught:
+    with pytest.raises(NotFoundError, match=f"r1:Q4_K_M: {entry.path} no longer exists") as caught:
         resolve.resolve_model("r1")
     assert "dslocal rm r1:Q4_K_M" in caught.value.hint
     Path("r1").unlink()

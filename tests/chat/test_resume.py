@@ -165,7 +165,7 @@ def test_interrupted_before_anything_new_came(context: LlamaContext) -> None:
         assert talk.is_unfinished
 
 
-def test_what_cannot_be_gone_on_with(context: LlamaContext) -> None:
+def test_what_cannot_be_continued(context: LlamaContext) -> None:
     """Proves that there is an error for a whole answer, for none, and for calls of which only the
     text is known.
     """

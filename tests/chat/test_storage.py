@@ -207,15 +207,17 @@ BAD += [
     {"from": -1},
     {"from": "0"},
     {"from": 10**30},
-    {"begun": 1},
-    {"begun": {"ids": [1]}},
+    {"partial": 1},
+    {"partial": {"ids": [1]}},
 ]
 BAD += [
-    {"begun": {"ids": ids, "seed": 1, "thinking": ""}}
+    {"partial": {"ids": ids, "seed": 1, "thinking": ""}}
     for ids in ([-1], ["1"], [1.0], [True], [1 << 31], 1)
 ]
-BAD += [{"begun": {"ids": [1], "seed": seed, "thinking": ""}} for seed in (-1, "1", 1 << 63, None)]
-BAD += [{"begun": {"ids": [1], "seed": 1, "thinking": "deeply"}}]
+BAD += [
+    {"partial": {"ids": [1], "seed": seed, "thinking": ""}} for seed in (-1, "1", 1 << 63, None)
+]
+BAD += [{"partial": {"ids": [1], "seed": 1, "thinking": "deeply"}}]
 
 
 @pytest.mark.parametrize("changes", BAD, ids=[json.dumps(change)[:60] for change in BAD])

@@ -115,7 +115,7 @@ def test_table_fits_80_columns_and_goes_as_deep_as_the_context(run: Run) -> None
         "loading",
         "first token, cold",
         "first token, prompt cached",
-        "drawing a token",
+        "sampling a token",
         "prefill of 512 tokens",
     ]
     assert titles[5:7] == ["decode at 200 tokens, MTP off", "decode at 503 tokens, MTP off"]
@@ -150,18 +150,18 @@ HOSTILE: list[tuple[str, Callable[[Json], Any], str]] = [
         lambda content: content["model"].update(fingerprint="0" * 64, name="x" * 500),
         "is of another model, 'xxx",
     ),
-    ("no model", without("model"), "is not a result of dslocal bench"),
-    ("no figures", without("figures"), "is not a result of dslocal bench"),
-    ("a list", lambda _: [1, 2], "is not a result of dslocal bench"),
+    ("no model", without("model"), "is not the output of dslocal bench --json"),
+    ("no figures", without("figures"), "is not the output of dslocal bench --json"),
+    ("a list", lambda _: [1, 2], "is not the output of dslocal bench --json"),
     (
         "figures in an object",
         lambda content: {**content, "figures": {}},
-        "is not a result of dslocal bench",
+        "is not the output of dslocal bench --json",
     ),
     (
         "a fingerprint that is not one",
         lambda content: {**content, "model": {"fingerprint": 7}},
-        "is not a result of dslocal bench",
+        "is not the output of dslocal bench --json",
     ),
     ("a median of nothing", with_figure(median=None), "has an entry that is not a measurement"),
     ("a median of 0", with_figure(median=0), "has an entry that is not a measurement"),
@@ -185,7 +185,7 @@ HOSTILE: list[tuple[str, Callable[[Json], Any], str]] = [
         "has an entry that is not a measurement",
     ),
     (
-        "the same twice",
+        "a quantization is given twice",
         lambda content: {**content, "figures": content["figures"][:1] * 2},
         "has the same figure twice",
     ),
@@ -216,7 +216,7 @@ def test_what_is_not_json_is_refused(run: Run, tmp_path: Path, data: bytes) -> N
     assert (
         done.returncode,
         done.stderr.count(b"\n"),
-        b"is not a result of dslocal bench" in done.stderr,
+        b"is not the output of dslocal bench --json" in done.stderr,
     ) == (1, 1, True)
 
 
@@ -229,7 +229,7 @@ def test_what_is_not_json_is_refused(run: Run, tmp_path: Path, data: bytes) -> N
         (("--depths", "-1"), 2, "--depths: '-1' is not a list of numbers of tokens"),
         (("--mtp", "often"), 2, "--mtp: 'often' is not known (auto, on, off, both)"),
         (("--plot", "speed.pdf"), 2, "--plot: 'speed.pdf' is not a PNG"),
-        (("--ctx", "512", "--tokens", "600"), 2, "--tokens: 600 do not fit a context of 512"),
+        (("--ctx", "512", "--tokens", "600"), 2, "--tokens: 600 do not fit into a context of 512"),
         (("--repeat", "0"), 2, "Invalid value for '--repeat'"),
     ],
 )
@@ -309,9 +309,9 @@ def test_table_rows() -> None:
         "                                     median     lowest to highest forecast x old",
         "loading                            500.0 ms  500.0 ms to 500.0 ms",
         "decode at 1,024 tokens, MTP on         10.0          9.00 to 12.0",
-        "  40 of 50 drafts were right (80%)",
+        "  40 of 50 drafts were accepted (80%)",
         "decode at 1,024 tokens, MTP off        8.00          8.00 to 8.00     9.50  1.23",
-        "prefill and decode in tokens a second",
+        "prefill and decode in tokens per second",
     ]
 
 

@@ -14,7 +14,7 @@ from dslocal.catalog import resolve
 from dslocal.cli.default_model import default_model, make_default
 
 FILE = "tiny.gguf"
-ANNOUNCED = "is the default model from now on"
+ANNOUNCED = "is now the default model"
 
 # What is named one after the other, and which of it is announced.
 NAMED: dict[str, tuple[list[str], list[str]]] = {
@@ -74,7 +74,7 @@ def test_a_file_that_was_tried_is_said_to_be_the_default_and_marked(
         assert screen.leave() == 0
     assert " ".join(screen.text.split()).count(f"{file} {ANNOUNCED}") == 1
     listed = own.inside("models", env={"COLUMNS": "500"}).stdout.decode()
-    assert f"\n{file} is the default model, which answers where none is named\n" in listed
+    assert f"\n{file} is the default model, used where a command names none\n" in listed
 
 
 @pytest.mark.parametrize("name", ["nano", "nano:Q8_0"])
@@ -84,7 +84,7 @@ def test_the_default_is_marked_below_its_row(place: Path, name: str) -> None:
     resolve.remember_last_used(name)
     lines = own.inside("models").stdout.decode().splitlines()
     assert lines[1].startswith("nano ")
-    assert lines[2] == "  the default model, which answers where none is named"
+    assert lines[2] == "  the default model, used where a command names none"
 
 
 def test_damaged_settings_do_not_keep_models_from_being_listed(place: Path) -> None:

@@ -149,7 +149,7 @@ def test_json(run: Run, small: Path) -> None:
     )  # --limit decides nothing
 
 
-def test_a_file_cut_off_anywhere_is_gone_on_with(run: Run, small: Path) -> None:
+def test_a_file_cut_off_anywhere_is_continued(run: Run, small: Path) -> None:
     args = ("eval", "q.jsonl", "-n", "2", *WILD, "--out")
     whole, cut = small / "whole.jsonl", small / "cut.jsonl"
     assert run.inside(*args, whole, cwd=small).returncode == 0
@@ -179,7 +179,7 @@ def test_interrupted_it_says_so_and_goes_on(run: Run, small: Path) -> None:
     assert 2 <= done < 10
     assert (
         stderr.decode().splitlines()[-1]
-        == f"dslocal: stopped at {done} of 10 answers; the same command continues from there"
+        == f"dslocal: stopped at {done} of 10 answers; repeat the command to continue"
     )
     assert b"Traceback" not in stderr
     resumed = run("eval", "q.jsonl", *BABBLE, "--json", cwd=small)
@@ -206,7 +206,8 @@ def test_other_settings_are_refused(run: Run, small: Path, args: list[str], said
     done = run.inside("eval", "q.jsonl", "--limit", "1", *args, cwd=small)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
     assert done.stderr.decode() == (
-        f"dslocal: q.nano.results.jsonl: is of other settings: {said} (--restart starts over,"
+        f"dslocal: q.nano.results.jsonl: was written with other settings: {said} (--restart starts "
+        "over,"
         f" --out FILE keeps both)\n"
     )
     assert out.read_bytes() == before
@@ -287,7 +288,7 @@ def test_files_that_are_refused(run: Run, tmp_path: Path, content: bytes, said: 
         (
             ["q.jsonl", "--out", "q.jsonl"],
             2,
-            "q.jsonl: is not a results file of dslocal eval (--out FILE writes elsewhere)",
+            "q.jsonl: is not a results file of dslocal eval (choose another file with --out FILE)",
         ),
         (
             ["q.jsonl", "--out", "q.jsonl", "--restart"],
@@ -318,8 +319,8 @@ def test_what_is_cut_or_does_not_fit_is_counted(run: Run, small: Path) -> None:
     assert done.returncode == 0, done.stderr
     said = done.stdout.decode()
     assert "no final answer    3 of 3\n" in said
-    assert "cut                2 of 3 (a larger --max-tokens or --ctx lets them continue)\n" in said
-    assert "did not fit        1 of 3 (a larger --ctx has room)\n" in said
+    assert "cut                2 of 3 (use a larger --max-tokens or --ctx)\n" in said
+    assert "did not fit        1 of 3 (use a larger --ctx)\n" in said
 
 
 def test_two_at_a_time_do_not_mix(run: Run, small: Path) -> None:

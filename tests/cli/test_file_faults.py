@@ -148,7 +148,9 @@ def test_a_default_that_is_gone_is_said(own: Run, nano: Path, tmp_path: Path) ->
     for args in (["ask", "hello"], ["show"]):
         done = own.inside(*args)
         assert done.returncode == 0
-        assert f"the model used last, {file}, is gone: nano is used" in done.stderr.decode()
+        assert (
+            f"the model used last, {file}, no longer exists: nano is used" in done.stderr.decode()
+        )
     quiet = own.inside("ask", "-m", "nano", "hello")
     assert (quiet.returncode, quiet.stderr) == (0, b"")
     assert own.inside("ask", "hello").stderr == b""

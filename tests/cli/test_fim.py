@@ -66,23 +66,23 @@ def test_prefix_and_suffix(run: Run) -> None:
 
 
 ERRORS = {
-    "no place": ([], 2, "which gap? (dslocal fim FILE:LINE, or --prefix and --suffix)"),
-    "both": (["x.py:1", "--prefix", "a"], 2, "two ways to say where"),
-    "no line": (["x.py"], 2, "'x.py' is not FILE:LINE (such as area.py:3)"),
+    "no place": ([], 2, "no gap is named (give FILE:LINE, or --prefix and --suffix)"),
+    "both": (["x.py:1", "--prefix", "a"], 2, "cannot be combined"),
+    "no line": (["x.py"], 2, "'x.py' is not FILE:LINE (for example area.py:3)"),
     "no such file": (["/no/file:1"], 3, "/no/file: no such file"),
     "a line beyond the end": ([":9"], 2, "stdin:9: there is 1 line (stdin:1 to stdin:2)"),
     "line 0": ([":0"], 2, "stdin:0: there is 1 line"),
     "a family without": (
         [":1", "--family", "v2"],
         2,
-        "family v2 (DeepSeek-V2-Chat and V2-Lite-Chat) was not made to fill in the middle",
+        "family v2 (DeepSeek-V2-Chat and V2-Lite-Chat) was not trained to fill in the middle",
     ),
     "r1 itself": (
         [":1", "--family", "r1"],
         2,
-        "was not made to fill in the middle (DeepSeek Coder, Coder-V2 and V2-Lite models do)",
+        "was not trained to fill in the middle (use a DeepSeek Coder, Coder-V2 or V2-Lite model)",
     ),
-    "cut": ([":2", "--max-tokens", "1"], 5, "cut after 1 tokens"),
+    "cut": ([":2", "--max-tokens", "1"], 5, "cut off after 1 token"),
     "too long": ([":2000"], 5, "the context holds 4,096"),
 }
 

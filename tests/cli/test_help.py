@@ -24,7 +24,7 @@ from dslocal.terminal.chat.commands import COMMANDS
 ROOT: Any = get_command(app)
 ADDRESSES = {"/metrics", "/health"}  # of the server, not commands of a chat
 FOREIGN = {"jq", "git", "head", "NO_COLOR"}  # what is not dslocal's
-CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+CODE = re.compile(r"```[^\n]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 
 
 def code(text: str) -> list[str]:
@@ -176,7 +176,7 @@ def test_a_topic_in_a_pipe_is_as_it_is(run: Run) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("exitcodes", "near it: exit-codes"),
+        ("exitcodes", "did you mean exit-codes"),
         ("zzz", "thinking, ask, bench, build-rpc, convert"),
         ("\x1b[31m", "there are: "),
     ],

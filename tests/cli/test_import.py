@@ -175,7 +175,10 @@ def test_an_old_mla_file_is_taken_with_a_warning(here: Run, nano: Path, tmp_path
     )
     done = here.inside("import", file)
     assert done.returncode == 0, done.stderr
-    assert b"dslocal: old: made before llama.cpp kept MLA's cache compressed" in done.stderr
+    assert (
+        b"dslocal: old: this file is from before llama.cpp kept MLA's cache compressed"
+        in done.stderr
+    )
     assert imported(here, file)[0]["old_file"] is True
 
 
@@ -385,6 +388,6 @@ def test_nothing_to_import(here: Run, tmp_path: Path) -> None:
     done = here.inside("import", env={"COLUMNS": "200"})
     assert (done.returncode, done.stderr) == (0, b"")
     for folder in (".ollama/models", ".lmstudio/models", ".cache/lm-studio/models"):
-        assert f"{tmp_path}/home/{folder}, which is not there" in done.stdout.decode()
+        assert f"{tmp_path}/home/{folder}, which does not exist" in done.stdout.decode()
     assert b"dslocal import FILE" in done.stdout
     assert json.loads(here.inside("import", "--json").stdout)["found"] == []

@@ -15,30 +15,42 @@ PAIRS = [
     (["ask", "--schema", "a", "--grammar", "b", "x"], "--schema and --grammar"),
     (["ask", "--schema", "a", "--final", "x"], "--schema and --final"),
     (["ask", "--grammar", "a", "--final", "x"], "--grammar and --final"),
-    (["ask", "--final", "--no-math", "x"], "--final asks for a boxed answer"),
-    (["ask", "--vote", "--no-math", "x"], "--vote asks for a boxed answer"),
+    (["ask", "--final", "--no-math", "x"], "--final needs the boxed answer"),
+    (["ask", "--vote", "--no-math", "x"], "--vote needs the boxed answer"),
     (["ask", "--think-budget", "5", "--no-think", "x"], "--think-budget and --no-think"),
-    (["ask", "--logprobs", "2", "x"], "--logprobs has no place in plain text"),
-    (["ask", "-p", "a=b", "x"], "-p has no place without a template"),
-    (["fim", "--logprobs", "2", "--prefix", "x"], "--logprobs has no place in plain text"),
-    (["fim", "a.py:1", "--prefix", "x"], "two ways to say where"),
-    (["pull", "r1", "--gguf", "--convert"], "--gguf and --convert exclude each other"),
-    (["pull", "r1:Q4_K_M", "--quant", "Q8_0"], "--quant Q8_0: and r1:Q4_K_M names Q4_K_M"),
-    (["pull", "o/n:Q4_K_M", "--quant", "Q8_0"], "--quant Q8_0: and o/n:Q4_K_M names Q4_K_M"),
-    (["pull", "hf:o/n@v1", "--revision", "v2"], "--revision v2: and hf:o/n@v1 names another one"),
-    (["pull", "nano", "--revision", "v2"], "--revision: 'nano' is not a model on the hub"),
-    (["pull", "nano", "--convert"], "is on this machine, and nothing of it is fetched"),
-    (["fit", "r1:Q4_K_M", "--quant", "Q8_0"], "--quant Q8_0: and r1:Q4_K_M names Q4_K_M"),
+    (["ask", "--logprobs", "2", "x"], "--logprobs needs --json"),
+    (["ask", "-p", "a=b", "x"], "-p needs a template"),
+    (["fim", "--logprobs", "2", "--prefix", "x"], "--logprobs needs --json"),
+    (["fim", "a.py:1", "--prefix", "x"], "cannot be combined"),
+    (["pull", "r1", "--gguf", "--convert"], "--gguf and --convert cannot be combined"),
+    (
+        ["pull", "r1:Q4_K_M", "--quant", "Q8_0"],
+        "--quant Q8_0 contradicts r1:Q4_K_M, which names Q4_K_M",
+    ),
+    (
+        ["pull", "o/n:Q4_K_M", "--quant", "Q8_0"],
+        "--quant Q8_0 contradicts o/n:Q4_K_M, which names Q4_K_M",
+    ),
+    (["pull", "hf:o/n@v1", "--revision", "v2"], "--revision v2 contradicts hf:o/n@v1"),
+    (
+        ["pull", "nano", "--revision", "v2"],
+        "--revision: 'nano' is not a model of the Hugging Face Hub",
+    ),
+    (["pull", "nano", "--convert"], "is on this machine already, so it is not downloaded"),
+    (
+        ["fit", "r1:Q4_K_M", "--quant", "Q8_0"],
+        "--quant Q8_0 contradicts r1:Q4_K_M, which names Q4_K_M",
+    ),
     (
         ["convert", "nano", "--mtp-only", "--no-mtp"],
-        "--mtp-only, --dspark-only, --with-drafter and --no-mtp exclude each other",
+        "--mtp-only, --dspark-only, --with-drafter and --no-mtp cannot be combined",
     ),
-    (["convert", "nano", "--quant", "Q8_0", "--size", "5MB"], "exclude each other"),
-    (["convert", "nano", "--verify", "--stream"], "--verify reads the checkpoint once more"),
+    (["convert", "nano", "--quant", "Q8_0", "--size", "5MB"], "cannot be combined"),
+    (["convert", "nano", "--verify", "--stream"], "--verify reads the checkpoint again"),
     (["convert", "nano", "--stream"], "--stream: nano is on this machine already"),
     (["convert", "o/n:Q4_K_M"], "a checkpoint has no Q4_K_M"),
-    (["import", "--name", "x"], "--name has nothing to name"),
-    (["serve", "--quiet", "--log-prompts"], "--quiet and --log-prompts exclude each other"),
+    (["import", "--name", "x"], "--name needs a file or model"),
+    (["serve", "--quiet", "--log-prompts"], "--quiet and --log-prompts cannot be combined"),
 ]
 
 
@@ -66,7 +78,7 @@ def test_what_has_no_effect_is_said(run: Run, args: list[str], said: str) -> Non
 
 
 VARIABLES = [
-    ("DSLOCAL_TEMPRATURE", "it may be meant as DSLOCAL_TEMPERATURE"),
+    ("DSLOCAL_TEMPRATURE", "did you mean DSLOCAL_TEMPERATURE?"),
     ("DSLOCAL_CONTEXT", ""),
     ("DSLOCAL_SOMETHING", "it has no effect"),
 ]

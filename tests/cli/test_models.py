@@ -153,9 +153,9 @@ def test_all_that_is_here(here: Run, nano: Path, tmp_path: Path) -> None:
     assert "hf:org/r1@0123456" in text
     assert ONE not in text
     assert "ollama:deepseek-r1:7b" in text
-    assert f"gone:{gone.path};dslocalrmgone:Q4_K_Mforgetsit" in unbroken
+    assert f"gone:{gone.path};dslocalrmgone:Q4_K_Mremovesit" in unbroken
     assert "3.0 MB downloaded" in words
-    assert "imported files, which are not dslocal's, take 1.0 MB" in words
+    assert "imported files, which dslocal does not delete, take 1.0 MB" in words
     assert "dslocal rm --leftovers deletes" in words
 
 
@@ -257,7 +257,7 @@ WRONG: list[tuple[list[str], int, list[str]]] = [
     (
         ["nothing", "--yes"],
         3,
-        ["'nothing' is on this machine (here: nano, r1:Q4_K_M, v3:IQ1_S, v3:Q8_0)"],
+        ["'nothing' is on this machine (on this machine: nano, r1:Q4_K_M, v3:IQ1_S, v3:Q8_0)"],
     ),
     (["nothing"], 3, ["nothing"]),
     (["r1", "nothing", "--yes"], 3, ["nothing"]),

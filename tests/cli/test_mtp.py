@@ -57,7 +57,7 @@ def test_the_statistics_name_the_drafts(run: Run) -> None:
         .splitlines()[-1]
         for mode in ("on", "off")
     }
-    assert " drafts right, seed " in lines["on"]
+    assert " drafts accepted, seed " in lines["on"]
     assert "draft" not in lines["off"]
 
 
@@ -67,9 +67,8 @@ def test_the_statistics_name_the_drafts(run: Run) -> None:
         (
             ("--mtp", "on"),
             (
-                "dslocal: --mtp on: nano has no MTP layer to draft with (--mtp auto looks"
-                " up what was"
-                " said; --mtp FILE.gguf brings one)\n"
+                "dslocal: --mtp on: nano has no MTP layer to draft with (--mtp auto drafts from "
+                "earlier text; --mtp FILE.gguf names a file with the layer)\n"
             ),
         ),
         (
@@ -165,15 +164,15 @@ def test_another_model_s_sidecar_is_refused_with_the_reason(
     answered = run.inside("ask", "-m", model, "--mtp", "auto", "--temperature", "0", QUESTION)
     assert answered.returncode == 0
     assert b"nano-mtp.gguf: DSpark drafts for DeepSeek-V4" in answered.stderr
-    assert b"it does not draft" in answered.stderr
+    assert b"the model runs without drafting" in answered.stderr
 
 
 def test_dspark_is_named_and_answers_nothing(run: Run, dspark: Path) -> None:
     sidecar = dspark.with_name("v4-mtp.gguf")
     shown = json.loads(run.inside("show", sidecar, "--json").stdout)
     assert shown["draft_model"] == (
-        "DSpark for DeepSeek-V4: up to 5 tokens at a time, by what enters layers 3, 4, 5"
+        "DSpark for DeepSeek-V4: up to 5 tokens at a time, from the inputs of layers 3, 4, 5"
     )
     done = run.inside("ask", "-m", sidecar, QUESTION)
     assert done.returncode != 0
-    assert b"is DSpark, a draft model, which answers nothing by itself" in done.stderr
+    assert b"is DSpark, a draft model, which cannot answer by itself" in done.stderr

@@ -67,7 +67,7 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str, tuple[str, ...]]] = {
     "a pointer": (pointer, "a git-lfs pointer to 4.7 GB", ()),
     "a piece": (piece, "cat x.gguf.part1of2 x.gguf.part2of2 > x.gguf", ()),
     "an adapter": (adapter, "is a LoRA adapter, not a whole model (merge it into", ()),
-    "quantized already": (awq, "already quantized with AWQ (take the original", ("import",)),
+    "quantized already": (awq, "already quantized with AWQ (use the original", ("import",)),
     "another family": (mistral, "is not an architecture that dslocal converts", ("import",)),
 }
 
@@ -96,7 +96,7 @@ def test_a_folder_above_a_checkpoint_names_it(run: Run, tmp_path: Path) -> None:
     below.mkdir(parents=True)
     (below / "config.json").write_text("{}")
     done = run.inside("show", tmp_path / "models--deepseek-ai--X")
-    assert (done.returncode, f"name that: {below}" in done.stderr.decode()) == (3, True)
+    assert (done.returncode, f"name that folder: {below}" in done.stderr.decode()) == (3, True)
 
 
 def test_ask_says_what_its_conversion_left_out(run: Run, tmp_path: Path) -> None:

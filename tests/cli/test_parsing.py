@@ -16,31 +16,31 @@ REPEATED = [
     (["ask", "--schema", "a", "--schema", "b", "x"], "--schema is given 2 times"),
     (["ask", "--temperature=0", "--temperature=1", "x"], "--temperature is given 2 times"),
     (["ask", "-s", "a", "-s", "b", "x"], "--system is given 2 times"),
-    (["ask", "--think", "--no-think", "x"], "--think and --no-think exclude each other"),
-    (["ask", "--no-math", "--math", "x"], "--math and --no-math exclude each other"),
-    (["ask", "--show-thinking", "--hide-thinking", "x"], "exclude each other"),
+    (["ask", "--think", "--no-think", "x"], "--think and --no-think cannot be combined"),
+    (["ask", "--no-math", "--math", "x"], "--math and --no-math cannot be combined"),
+    (["ask", "--show-thinking", "--hide-thinking", "x"], "cannot be combined"),
     (["chat", "--ctx", "512", "--ctx", "1024"], "--ctx is given 2 times"),
     (["fim", "--prefix", "a", "--prefix", "b"], "--prefix is given 2 times"),
     (["fit", "--ctx", "512", "--ctx", "1024"], "--ctx is given 2 times"),
-    (["fit", "--flash-attn", "--no-flash-attn"], "exclude each other"),
+    (["fit", "--flash-attn", "--no-flash-attn"], "cannot be combined"),
     (["serve", "--port", "1", "--port", "2"], "--port is given 2 times"),
     (["bench", "--repeat", "1", "--repeat", "2"], "--repeat is given 2 times"),
     (["convert", "nano", "--quant", "Q8_0", "--quant", "Q4_0"], "--quant is given 2 times"),
-    (["convert", "nano", "--mtp", "--no-mtp"], "--mtp and --no-mtp exclude each other"),
+    (["convert", "nano", "--mtp", "--no-mtp"], "--mtp and --no-mtp cannot be combined"),
     (["pull", "r1", "--quant", "Q8_0", "--quant", "Q4_0"], "--quant is given 2 times"),
     (["import", "x", "--name", "a", "--name", "b"], "--name is given 2 times"),
     (["eval", "x", "--limit", "1", "--limit", "2"], "--limit is given 2 times"),
     (["sessions", "--search", "a", "--search", "b"], "--search is given 2 times"),
-    (["sessions", "--search", "a", "rm", "x"], "--search before rm would not count"),
-    (["sessions", "--json", "rm", "x"], "--json before rm would not count"),
-    (["-m", "nano", "ask", "x"], "--model before ask would not count"),
-    (["templates", "--json", "show", "x"], "--json before show would not count"),
-    (["show", "nano", "-m", "other"], "'nano' and -m 'other' are two models"),
-    (["fit", "nano", "-m", "other"], "are two models"),
-    (["pull", "r1", "-m", "v3"], "are two models"),
-    (["serve", "nano", "-m", "other"], "are two models"),
-    (["convert", "nano", "-m", "other"], "are two models"),
-    (["bench", "nano", "-m", "other"], "are two models"),
+    (["sessions", "--search", "a", "rm", "x"], "--search has no effect before rm"),
+    (["sessions", "--json", "rm", "x"], "--json has no effect before rm"),
+    (["-m", "nano", "ask", "x"], "--model has no effect before ask"),
+    (["templates", "--json", "show", "x"], "--json has no effect before show"),
+    (["show", "nano", "-m", "other"], "'nano' and -m 'other' name two models"),
+    (["fit", "nano", "-m", "other"], "name two models"),
+    (["pull", "r1", "-m", "v3"], "name two models"),
+    (["serve", "nano", "-m", "other"], "name two models"),
+    (["convert", "nano", "-m", "other"], "name two models"),
+    (["bench", "nano", "-m", "other"], "name two models"),
 ]
 
 
@@ -68,7 +68,7 @@ def test_what_may_be_repeated(run: Run, args: list[str]) -> None:
 def test_text_that_looks_like_an_option(run: Run, text: str) -> None:
     done = run.inside("ask", text)
     assert done.returncode == 2
-    assert b"looks like an option (-- goes before" in done.stderr
+    assert b"looks like an option (-- must come before" in done.stderr
 
 
 OTHERS = [
@@ -89,7 +89,7 @@ OTHERS = [
     (["upgrade"], "pip install --upgrade"),
     (["version"], "dslocal --version"),
     (["config"], "dslocal help settings"),
-    (["shwo"], "near it: show"),
+    (["shwo"], "did you mean show?"),
     (["nano"], "dslocal chat nano"),
     (["deepseek-r1:7b"], "dslocal pull deepseek-r1-distill-qwen-7b"),
     (["What is 2 + 2?"], 'dslocal ask "…"'),
@@ -105,10 +105,10 @@ OTHERS = [
     (["ask", "{nano}", "2 + 2?"], "(dslocal ask -m {nano} …)"),
     (["ask", "{checkpoint}", "2 + 2?"], "(dslocal ask -m {checkpoint} …)"),
     (["ask", "{text}", "2 + 2?"], "(dslocal ask -f {text} …)"),
-    (["ask", "2", "+", "2?"], "(dslocal ask --help has the options)"),
+    (["ask", "2", "+", "2?"], "(dslocal ask --help lists the options)"),
     (["chat", "nano", "2 + 2?"], '(dslocal ask -m nano "…" answers one question)'),
     (["help", "run"], "dslocal chat NAME"),
-    (["help", "modles"], "near it: models"),
+    (["help", "modles"], "did you mean models or "),
 ]
 
 
@@ -158,9 +158,9 @@ def test_the_model_may_be_an_option(run: Run, args: list[str]) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["ask", "--temperature", "x", "hi"], "(dslocal ask --help has the options)"),
-        (["templates", "show"], "(dslocal templates show --help has the options)"),
-        (["--nope"], "(dslocal --help has the options)"),
+        (["ask", "--temperature", "x", "hi"], "(dslocal ask --help lists the options)"),
+        (["templates", "show"], "(dslocal templates show --help lists the options)"),
+        (["--nope"], "(dslocal --help lists the options)"),
     ],
 )
 def test_a_wrong_argument_points_to_the_help_of_its_command(

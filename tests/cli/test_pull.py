@@ -229,7 +229,7 @@ def test_a_split_file_is_one_model(run: Run, hub: LocalHub, tmp_path: Path) -> N
         "--gguf",
         "another quantization",
         "no ready-made",
-        "ready-made is gone",
+        "ready-made no longer exists",
         "ready-made is an old file",
     ],
 )
@@ -310,8 +310,8 @@ def test_what_cannot_run_is_refused_unless_asked_for(
     [
         (("nothing",), 3, "no model or file"),
         (("test/nothing",), 3, "no such repository"),
-        (("test/v3-like", "--gguf", "--convert"), 2, "exclude each other"),
-        (("test/v3-like", "--gguf"), 3, "no ready-made file is known to be good"),
+        (("test/v3-like", "--gguf", "--convert"), 2, "cannot be combined"),
+        (("test/v3-like", "--gguf"), 3, "models.yaml names no checked ready-made file"),
         (("test/v3-like", "--quant", "Q99"), 2, "Q99"),
         (("test/v3-like", "--quant", "iq2_xxs"), 2, "IQ2_XXS needs an importance matrix"),
         (("deepseek-v4-flash-base:v4-iq2",), 2, "--quant V4-IQ2 --imatrix auto"),

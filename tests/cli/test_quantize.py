@@ -126,11 +126,11 @@ def test_split_by_experts(run: Run, nano: Path, folder: Path) -> None:
 
 
 REFUSALS = {
-    "no model": ([], 2, "which model?"),
+    "no model": ([], 2, "no model is named"),
     "a model that is not there": (["nowhere.gguf"], 3, "nowhere.gguf"),
     "a checkpoint": (["nano"], 2, "dslocal convert nano"),
     "the source itself": (["{nano}", "-o", "{nano}", "--force"], 2, "is the source itself"),
-    "a file that is there": (["{nano}", "-o", "{there}"], 2, "--force replaces it"),
+    "a file that is there": (["{nano}", "-o", "{there}"], 2, "add --force to replace it"),
     "larger for nothing": (["{nano}", "-o", "{folder}/o.gguf", "--quant", "F16"], 2, "--yes"),
     "without a matrix": (
         ["{nano}", "-o", "{folder}/o.gguf", "--quant", "IQ2_XXS"],

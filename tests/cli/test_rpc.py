@@ -101,7 +101,11 @@ def test_the_protocol_of_another_version_is_refused(with_library: Run) -> None:
 
 @pytest.mark.parametrize(
     ("host", "said"),
-    [("0.0.0.0", "every network"), ("8.8.8.8", "the internet"), ("no.invalid", "no IPv4 address")],
+    [
+        ("0.0.0.0", "every network"),
+        ("8.8.8.8", "the internet"),
+        ("no.invalid", "not an IPv4 address"),
+    ],
 )
 def test_a_worker_listens_to_private_addresses_alone(own: Run, host: str, said: str) -> None:
     done = own.inside("worker", "--host", host)

@@ -116,7 +116,7 @@ BAD: dict[str, tuple[list[str], dict[str, str], str]] = {
     "logprobs in plain text": (
         ["--logprobs", "1"],
         {},
-        "--logprobs has no place in plain text (with --json)",
+        "--logprobs needs --json (add --json)",
     ),
 }
 

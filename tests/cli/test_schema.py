@@ -89,7 +89,7 @@ def samples_of(run: Run, schema: Path) -> list[dict[str, dict[str, int]]]:
 def test_a_cut_answer_is_not_valid(run: Run, schema: Path) -> None:
     done = run.inside("ask", "--schema", schema, "--no-think", "--max-tokens", "3", QUESTION)
     assert (done.returncode, done.stdout) == (5, b"")
-    assert b"cut after 3 tokens" in done.stderr
+    assert b"cut off after 3 tokens" in done.stderr
     done = run.inside(
         "ask", "--schema", schema, "--no-think", "--max-tokens", "3", "--json", QUESTION
     )
@@ -103,7 +103,7 @@ def test_what_a_grammar_cannot_hold_is_checked_and_exits_with_7(run: Run, tmp_pa
     assert (done.returncode, done.stdout) == (7, b"")
     lines = done.stderr.decode().splitlines()
     assert (
-        f'dslocal: {file}: only checked once the answer is there: Unimplemented keys: ["not"]'
+        f'dslocal: {file}: checked only when the answer is complete: Unimplemented keys: ["not"]'
         in lines
     )
     assert lines[-1].startswith("dslocal: the answer does not satisfy the schema at $: ")
@@ -125,7 +125,7 @@ def test_a_keyword_that_means_nothing_is_said(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "typo.json"
     file.write_text('{"type": "object", "requird": ["a"]}', encoding="utf-8")
     done = run.inside("ask", "--schema", file, "--no-think", "--max-tokens", "40", "hello")
-    line = f'dslocal: {file}: unknown keyword "requird" (is required meant?)'
+    line = f'dslocal: {file}: unknown keyword "requird" (did you mean required?)'
     assert line in done.stderr.decode().splitlines()
 
 
@@ -174,13 +174,13 @@ REFUSED: list[tuple[list[str], bytes, int]] = [
     (["--schema", "none.json"], b"none.json", 3),
     (["--schema", "bad.json"], b"bad.json: not JSON", 2),
     (["--schema", "unsat.json"], b"unsat.json: Unsatisfiable schema", 2),
-    (["--schema", "self.json"], b"nothing can be written", 2),
+    (["--schema", "self.json"], b"no text satisfies this grammar", 2),
     (["--grammar", "bad.gbnf"], b"bad.gbnf: line 2: ", 2),
-    (["--schema", "any.json", "--grammar", "bad.gbnf"], b"two ways to shape an answer", 2),
-    (["--schema", "any.json", "--final"], b"two ways to shape an answer", 2),
+    (["--schema", "any.json", "--grammar", "bad.gbnf"], b"cannot be combined", 2),
+    (["--schema", "any.json", "--final"], b"cannot be combined", 2),
     (["--think-budget", "-1"], b"out of range", 2),
     (["--think-budget", "x"], b"--think-budget", 2),
-    (["--think-budget", "9", "--no-think"], b"--think-budget and --no-think exclude each other", 2),
+    (["--think-budget", "9", "--no-think"], b"--think-budget and --no-think cannot be combined", 2),
 ]
 
 

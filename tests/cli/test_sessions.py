@@ -39,8 +39,8 @@ def kept(model: str, *turns: tuple[str, str]) -> StoredConversation:
     saved.save(
         [
             message
-            for asked, told in turns
-            for message in (Message("user", asked), Message("assistant", told, "hm"))
+            for asked, answered in turns
+            for message in (Message("user", asked), Message("assistant", answered, "hm"))
         ]
     )
     saved.close()
@@ -49,7 +49,7 @@ def kept(model: str, *turns: tuple[str, str]) -> StoredConversation:
 
 def test_nothing(own: Run) -> None:
     """Proves the words and the JSON for no conversation."""
-    assert own.inside("sessions").stdout == b"no chat is kept yet: dslocal chat begins one\n"
+    assert own.inside("sessions").stdout == b"no chat is kept yet: dslocal chat starts one\n"
     assert own.inside("sessions", "--search", "x").stdout == b"no chat has 'x' in it\n"
     assert json.loads(own.inside("sessions", "--json").stdout) == []
 
@@ -97,7 +97,7 @@ def test_listed_searched_and_deleted(own: Run) -> None:
     held = own.inside("sessions", "rm", second.id)
     second.close()
     assert (held.returncode, second.file.exists()) == (1, True)
-    assert b"is open in another terminal (leave that chat first)" in held.stderr
+    assert b"is open in another terminal (exit that chat first)" in held.stderr
 
 
 ID = "20260102-030405-abcd"
@@ -152,7 +152,7 @@ def test_another_model(
     held: tuple[model_switch.ModelSwitch, Session], nano: Path, tmp_path: Path
 ) -> None:
     """Proves that the other is loaded as the first was, prompted by its own rules, with what was
-    set kept and the history told.
+    set kept and the history shown.
     """
     holder, session = held
     assert "4042" in ask(session, "What is 47 × 86?")

@@ -101,17 +101,17 @@ def test_names_in_a_file_cannot_act_on_the_terminal(run: Run, small: Path) -> No
 
 # arguments, exit code, what stderr says
 REFUSED = [
-    (["show", "nothing"], 3, "no model or file called 'nothing' (here: nano"),
+    (["show", "nothing"], 3, "no model or file called 'nothing' (on this machine: nano"),
     (["show", "/"], 3, "config.json"),
     (["show", "/bin/sh"], 1, "sh: not a GGUF file"),
     (["convert", "nothing"], 3, "no model or file called 'nothing'"),
     (["convert", "/no/such/folder"], 3, "'/no/such/folder'"),
-    (["convert", "nano", "--quant", "Q4_9"], 2, "'Q4_9' (is Q4_"),
+    (["convert", "nano", "--quant", "Q4_9"], 2, "'Q4_9' (did you mean Q4_"),
     (["convert", "nano", "-o", "no/such/folder/x.gguf"], 3, "no/such/folder: no such folder"),
     (
         ["convert", "nano", "-o", "there.gguf"],
         2,
-        "there.gguf: is already there (--force replaces it)",
+        "there.gguf exists already (add --force to replace it)",
     ),
     (["convert", "there.gguf"], 2, "there.gguf: is a file; a checkpoint folder is needed"),
 ]
@@ -141,7 +141,7 @@ def test_convert_writes_one_file(run: Run, small: Path, nano: Path) -> None:
     )
 
 
-def test_convert_replaces_a_file_only_when_told_to(run: Run, small: Path) -> None:
+def test_convert_replaces_a_file_only_on_request(run: Run, small: Path) -> None:
     out = small / "nano-Q4_K_M.gguf"
     out.write_bytes(b"old")
     done = run.inside("convert", "nano", "--force", "--no-mtp", cwd=small)
@@ -184,7 +184,7 @@ def test_a_new_folder_ends_in_a_slash(run: Run, tmp_path: Path) -> None:
     files = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert files == ["nano-Q4_0.gguf", "nano-Q8_0.gguf"]
     without = run.inside("convert", "nano", "-o", "new", *both, cwd=tmp_path)
-    assert (without.returncode, b"ends in a slash" in without.stderr) == (2, True)
+    assert (without.returncode, b"with a slash at the end" in without.stderr) == (2, True)
     above = run.inside("convert", "nano", "-o", "no/such/", cwd=tmp_path)
     assert (above.returncode, b"no: no such folder" in above.stderr) == (3, True)
 
@@ -200,13 +200,13 @@ def test_a_new_folder_goes_again_when_nothing_comes_of_it(run: Run, tmp_path: Pa
 )
 def test_a_wrong_quantization_names_the_nearest(run: Run, name: str, first: str) -> None:
     done = run.inside("convert", "nano", "-o", "x.gguf", "--quant", name)
-    assert (done.returncode, f"(is {first}" in done.stderr.decode()) == (2, True)
+    assert (done.returncode, f"(did you mean {first}" in done.stderr.decode()) == (2, True)
 
 
 def test_a_size_is_answered_in_its_own_unit(run: Run, tmp_path: Path) -> None:
     done = run.inside("convert", "nano", "-o", tmp_path / "x.gguf", "--size", "5MB")
     assert done.returncode == 2
-    least = re.search(rb"([0-9.]+MB) is the least", done.stderr)
+    least = re.search(rb"([0-9.]+MB) is the smallest size", done.stderr)
     assert least is not None
     fits = run.inside("convert", "nano", "--dry-run", "--size", least[1].decode())
     assert fits.returncode == 0, fits.stderr

@@ -63,8 +63,8 @@ def test_debugging_that_is_off_shows_no_traceback(run: Run, value: str) -> None:
 
 
 REDIRECTIONS = [
-    (">/dev/full", 1, b"dslocal: stdout: No space left on device (make room on that disk)\n"),
-    (">&-", 1, b"dslocal: stdout is closed (>/dev/null throws an answer away)\n"),
+    (">/dev/full", 1, b"dslocal: stdout: No space left on device (free some space on that disk)\n"),
+    (">&-", 1, b"dslocal: stdout is closed (use >/dev/null to discard the answer)\n"),
     ("2>/dev/full", 0, b""),
     ("2>&-", 0, b""),
     ("<&-", 0, b""),
@@ -159,7 +159,7 @@ def test_a_vote_without_a_majority(run: Run) -> None:
         *("--temperature", "3", "--max-tokens", "300", "--seed", "1"),
     )
     assert (done.returncode, done.stdout) == (6, b"")
-    assert b"no majority among 5 answers: no final answer was given by more" in done.stderr
+    assert b"no majority among 5 answers: none was given by more" in done.stderr
 
 
 def test_home_that_cannot_be_written(tmp_path: Path) -> None:

@@ -32,20 +32,20 @@ with tempfile.TemporaryFile() as file:
     file.truncate(0)
     mapped[1 << 19]
 """
-DAMAGED = " (the model's file may be damaged: fetch or convert it again)"
-LESS = " (a smaller --ctx, quantization or model takes less: dslocal fit)"
+DAMAGED = " (the model's file may be damaged: download or convert it again)"
+LESS = " (use a smaller --ctx, quantization or model; dslocal fit shows what fits)"
 ENDINGS = [
     (
         "an assertion",
         ABORT,
         1,
-        "llama.cpp gave up: built.cpp:12: GGML_ASSERT(n > 0) failed" + DAMAGED,
+        "llama.cpp aborted: built.cpp:12: GGML_ASSERT(n > 0) failed" + DAMAGED,
     ),
     (
         "an assertion in a thread",
         THREAD.format(f"lambda: {ABORT}"),
         1,
-        "llama.cpp gave up: built.cpp:12: GGML_ASSERT(n > 0) failed" + DAMAGED,
+        "llama.cpp aborted: built.cpp:12: GGML_ASSERT(n > 0) failed" + DAMAGED,
     ),
     (
         "an exception",
@@ -58,19 +58,20 @@ ENDINGS = [
         "a null pointer",
         "ctypes.string_at(0)",
         1,
-        "llama.cpp reached for memory that it does not have" + DAMAGED,
+        "llama.cpp accessed memory that it does not have (segmentation fault)" + DAMAGED,
     ),
     (
         "a file that shrinks",
         SHRUNK,
         1,
-        "could not be read any more, or memory could not be had (a file in use must stay as it is)",
+        "could no longer be read, or there was no more memory (do not change or move a model's "
+        "file while it is used)",
     ),
     (
         "the kernel's killer",
         "os.kill(os.getpid(), signal.SIGKILL)",
         4,
-        "killed by the system, as it does when memory runs out" + LESS,
+        "the system killed the process, probably because memory ran out" + LESS,
     ),
 ]
 
@@ -233,4 +234,4 @@ def test_a_file_that_is_cut_while_it_is_used(run: Run, nano: Path, tmp_path: Pat
         process.stdout.read()
         assert process.wait(60) == 1
         last = process.stderr.read().decode().splitlines()[-1]
-    assert last.startswith("dslocal: cut.gguf: the model's file could not be read any more")
+    assert last.startswith("dslocal: cut.gguf: the model's file could no longer be read")

@@ -156,7 +156,7 @@ REFUSED: dict[str, tuple[list[str], int, str]] = {
     "no input": (
         ["ask", "-t", "commit"],
         2,
-        "template 'commit' needs input (something on stdin, or the argument)",
+        "template 'commit' needs input (give it as the argument or on stdin)",
     ),
     "no variable": (
         ["ask", "-t", "two", "-p", "first=a"],
@@ -182,12 +182,12 @@ REFUSED: dict[str, tuple[list[str], int, str]] = {
     "the input": (
         ["ask", "-t", "commit", "-p", "input=a"],
         2,
-        "-p input: the input is what is on stdin or the argument",
+        "-p input: {input} is the argument and stdin, and cannot be set by -p",
     ),
     "a misspelled name": (
         ["ask", "-t", "comit", "x"],
         3,
-        "no template is called 'comit' (there is: commit)",
+        "no template is called 'comit' (there are: commit)",
     ),
     "a value that is not allowed": (
         ["ask", "-t", "hot", "x"],

@@ -167,7 +167,7 @@ def test_ctrl_c_says_how_to_continue(checkpoint: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command continues from there" in complaint.splitlines()[-1]
+    assert "repeat the command to continue" in complaint.splitlines()[-1]
     assert not out.exists()
     assert subprocess.run(command, capture_output=True, check=False, timeout=120).returncode == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.gguf"]

@@ -95,7 +95,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
 
 def test_other_models_have_no_drafter_to_write_beside(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "c", "deepseek-v32")
-    with pytest.raises(UsageError, match="--with-drafter: c has no drafter"):
+    with pytest.raises(UsageError, match="--with-drafter: c has no draft model"):
         plan_of(folder, "beside")
 
 

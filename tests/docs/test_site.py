@@ -80,7 +80,7 @@ def test_a_clone_has_a_link_to_what_the_site_includes(tools: Any) -> None:
         text = page.read_text(encoding="utf-8")
         for name in SNIPPET.findall(text):
             link = f"]({os.path.relpath(ROOT / name, page.parent)}"
-            assert any(link in told for told in module.FOR_CLONES.findall(text)), (page, name)
+            assert any(link in note for note in module.FOR_CLONES.findall(text)), (page, name)
             assert "In a clone" not in module.for_site(text)
 
 

@@ -90,7 +90,7 @@ def interrupt(chat: Screen) -> bool:
         if chat.wait_for("\n", READY).endswith(READY):
             return False  # it was a short answer
     chat.press(CTRL_C)
-    ended = chat.wait_for("interrupted", "Ctrl-C again leaves").endswith("interrupted")
+    ended = chat.wait_for("interrupted", "press Ctrl-C again to exit").endswith("interrupted")
     chat.wait_for(READY)
     return ended
 
@@ -107,7 +107,7 @@ def test_ctrl_c_ends_an_answer_and_nothing_else(chat: Screen) -> None:
         chat.wait_for(READY)
     assert "The capital of Peru is Lima." in ask(chat, "capital of peru")
     chat.press(CTRL_C)
-    chat.wait_for("Ctrl-C again leaves")
+    chat.wait_for("press Ctrl-C again to exit")
     chat.wait_for(READY)
     chat.press(CTRL_C)
     assert chat.leave() == 0
@@ -119,15 +119,13 @@ def test_ctrl_c_ends_an_answer_and_nothing_else(chat: Screen) -> None:
 def test_without_a_terminal(run: Run, args: list[str]) -> None:
     done = run(*args, stdin=b"hello\n")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert (
-        done.stderr == b"dslocal: chat needs a terminal (dslocal ask reads a question from stdin)\n"
-    )
+    assert done.stderr == b"dslocal: chat needs a terminal (dslocal ask needs none)\n"
 
 
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
-        (["chat", "nothing"], 3, "no model or file called 'nothing' (here: nano"),
+        (["chat", "nothing"], 3, "no model or file called 'nothing' (on this machine: nano"),
         (["chat", "-f", "/no/file"], 3, "/no/file: no such file"),
         (["chat", "--ctx", "100"], 2, "--ctx: 100 is out of range"),
     ],
@@ -161,7 +159,7 @@ def left(own: Run, *args: str, question: str) -> tuple[str, int, int]:
         return chat.text, int(prompt.replace(",", "")), int(cached.replace(",", ""))
 
 
-def test_a_conversation_is_gone_on_with(own: Run) -> None:
+def test_a_conversation_is_continued(own: Run) -> None:
     left(own, question="What is 47 × 86?")
     states = list((own.home / "state" / "sessions").glob("*.kv"))
     assert [stat.S_IMODE(file.stat().st_mode) for file in states] == [0o600]
@@ -179,7 +177,7 @@ def test_a_conversation_is_gone_on_with(own: Run) -> None:
 def test_nothing_to_go_on_with(own: Run) -> None:
     """Proves that there is an error for no conversation, and for one that is not there."""
     for args, said in [
-        (["--resume"], "no conversation to resume (dslocal chat begins one)"),
+        (["--resume"], "no conversation to resume (dslocal chat starts one)"),
         (
             ["--resume", "20010101-000000-abcd"],
             "no conversation called '20010101-000000-abcd' (dslocal sessions lists them)",
@@ -256,7 +254,7 @@ def test_answer_now_and_typing_ahead(chat: Screen) -> None:
     chat.press(CTRL_C)  # clears the line, and does not begin to leave
     chat.wait_for(READY)
     chat.press(CTRL_C)
-    chat.wait_for("Ctrl-C again leaves")
+    chat.wait_for("press Ctrl-C again to exit")
 
 
 def test_a_cut_answer_goes_on_after_a_restart(own: Run) -> None:
@@ -268,7 +266,7 @@ def test_a_cut_answer_goes_on_after_a_restart(own: Run) -> None:
             say(chat, line)
             chat.wait_for(READY)
         say(chat, "What is 47 × 86?")
-        chat.wait_for("cut after 60 tokens; /continue resumes it")
+        chat.wait_for("the answer was cut off after 60 tokens; /continue resumes it")
         chat.wait_for(READY)
         chat.process.kill()
     with Screen([str(BINARY), "chat", "--resume"], own.env()) as chat:

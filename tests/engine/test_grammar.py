@@ -127,8 +127,8 @@ WRONG = {
     "root ::= [a]{99999}": r"repeated \{99999\} times",
     "root ::= [a]{x}": "expected",
     'root ::= "\\q"': "unknown escape",
-    'root ::= "\\ud800"': "no character has the number D800",
-    'root ::= "\\UFFFFFFFF"': "no character has the number FFFFFFFF",
+    'root ::= "\\ud800"': "no character has the code D800",
+    'root ::= "\\UFFFFFFFF"': "no character has the code FFFFFFFF",
     "root ::= <think>": "tokens cannot be named",
     "root ::= !<[1]>": "tokens cannot be named",
     "root ::= " + "(" * (MAX_DEPTH + 1): "parentheses within each other",
@@ -210,7 +210,7 @@ def test_the_sampler_draws_what_is_allowed(model: LlamaModel) -> None:
             said += model.piece(token)
         assert 10 <= int(said) <= 99
         assert grammar.is_complete
-    with pytest.raises(EngineError, match="the grammar does not go on"):
+    with pytest.raises(EngineError, match="the grammar cannot continue"):
         Grammar(model, compiled).accept(EOS)
 
 

@@ -150,7 +150,7 @@ def test_another_cache_is_not_filled(
         assert restore_state(context, saved[0]) == 0
 
 
-def test_weights_that_differ_in_a_few_places_are_told_apart(nano: Path, tmp_path: Path) -> None:
+def test_weights_that_differ_in_a_few_places_are_distinguished(nano: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.gguf"
     data = bytearray(nano.read_bytes())
     data[len(data) * 2 // 3 :] = bytes(len(data) - len(data) * 2 // 3)

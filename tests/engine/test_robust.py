@@ -59,7 +59,7 @@ NUMBERS: list[tuple[str, float | str | list[int] | None, str]] = [
     ("attention.head_count", [4, 4], NO_NUMBER + "attention head count"),
     ("attention.head_count_kv", 3, "4 heads on 3 of keys and values"),
     ("attention.head_count_kv", None, "4 heads of compressed keys"),
-    ("attention.key_length", 0, "0 numbers are kept of a token, where 512 and 64 are made"),
+    ("attention.key_length", 0, "0 numbers are kept for each token, and 512 and 64 are computed"),
     ("attention.key_length_mla", 3, "64 rotated dimensions of 3"),
     ("attention.layer_norm_rms_epsilon", NAN, "attention.layer_norm_rms_epsilon nan"),
     ("rope.dimension_count", 63, "an odd number of rotated dimensions, 63"),
@@ -111,7 +111,7 @@ OTHERS: list[tuple[str, Change, str]] = [
     (
         "another tokenizer",
         put("tokenizer.ggml.model", "llama"),
-        "its vocabulary lacks that one's bytes",
+        "its vocabulary lacks that tokenizer's bytes",
     ),
     ("no tokenizer", put("tokenizer.ggml.model", "no_vocab"), "its tokenizer is 'no_vocab'"),
     (

@@ -169,9 +169,9 @@ def body(value: object) -> tuple[str, Entry]:
     return "body", {"body": value if isinstance(value, bytes) else json.dumps(value).encode()}
 
 
-NONSENSE = "what the hub says of it makes no sense"
-NO_JSON = "what the hub says of it is not JSON"
-ENDLESS = "goes on after 8,388,608 bytes"
+NONSENSE = "the hub's description of it is not valid"
+NO_JSON = "the hub's description of it is not JSON"
+ENDLESS = "is longer than 8,388,608 bytes"
 ANSWERS: dict[str, tuple[tuple[str, Entry], str]] = {
     "nothing": (body(b""), NO_JSON),
     "a page": (body(b"<html>\x1b[2J</html>"), NO_JSON),
@@ -186,7 +186,7 @@ ANSWERS: dict[str, tuple[tuple[str, Entry], str]] = {
     "a commit that is a number": (body({"sha": 5, "siblings": []}), NONSENSE),
     "files without names": (
         body({"sha": SHA1, "siblings": [5]}),
-        "what the hub says of its files makes no sense",
+        "the hub's list of its files is not valid",
     ),
     "no files at all": (body({"sha": SHA1, "siblings": []}), "config.json"),
     "so deep": (body(b"[" * 1_000_000), NO_JSON),

@@ -99,7 +99,7 @@ REFUSED: dict[str, tuple[str, Fault, str]] = {
     "to nowhere": (
         SHARD,
         ("headers", {"headers": {"Location": None}}),
-        f"{SHARD}: 127.0.0.1 answers 302 and no file",
+        f"{SHARD}: 127.0.0.1 answers 302 without a file",
     ),
     "to nonsense": (SHARD, ("headers", {"headers": {"Location": "http://[::1/\x01"}}), SHARD),
     "another hash": (
@@ -115,7 +115,7 @@ REFUSED: dict[str, tuple[str, Fault, str]] = {
     "nothing at all": (
         "config.json",
         ("status", {"status": 204}),
-        "config.json: 127.0.0.1 answers 204 and no file",
+        "config.json: 127.0.0.1 answers 204 without a file",
     ),
     "an answer with a bell": (
         "config.json",
@@ -176,8 +176,8 @@ def link(path: Path, target: Path) -> None:
 
 STREAM_LINKS = [
     "pieces.jsonl",
-    "begun.json",
-    "begun.json.new",
+    "resume.json",
+    "resume.json.new",
     "lock",
     "config.json",
     "config.json.partial",
@@ -246,7 +246,7 @@ def commit_of(it: Rig) -> str:
 @pytest.mark.parametrize("folder", ["blobs", "snapshots", "snapshots/{commit}"])
 def test_folders_of_the_cache_that_lead_out(liar: Rig, outside: Path, folder: str) -> None:
     link(liar.cached / folder.format(commit=commit_of(liar)), outside / "inner")
-    refuse(liar, [], "is a link that leads out of the cache", (1,))
+    refuse(liar, [], "is a link to a place outside the cache", (1,))
 
 
 def test_a_model_that_was_moved_elsewhere_by_its_owner(liar: Rig, expected: str) -> None:

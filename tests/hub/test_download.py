@@ -108,8 +108,8 @@ def test_a_damaged_file_in_the_cache(calm: Rig, small: Path, file: str, how: str
     done = calm.inside(*CONVERT)
     refused(done, 1, f"{file}: not allowed (403)")
     assert (
-        f"dslocal: hf:{REPO}: {file}: the copy in the cache is damaged; put aside and fetched again"
-        in done.stderr.decode()
+        f"dslocal: hf:{REPO}: {file}: the copy in the cache is damaged; it is renamed and "
+        "downloaded again" in done.stderr.decode()
     )
     assert blob.with_name(f"{blob.name}.damaged").read_bytes() == wrong
     assert (blob.exists(), calm.left()) == (False, [])
@@ -139,7 +139,14 @@ def test_a_byte_that_is_flipped_once(calm: Rig, small: Path, expected: str, file
 def test_a_byte_that_is_flipped_twice(calm: Rig, small: Path, file: str) -> None:
     at = (small / file).stat().st_size // 2
     calm.hub.fault(file, "flip", times=2, at=at)
-    refused(calm.inside(*CONVERT), 1, f"{file}: is damaged", "twice", "put aside as ", ".damaged")
+    refused(
+        calm.inside(*CONVERT),
+        1,
+        f"{file}: is damaged",
+        "twice",
+        "the file was kept as ",
+        ".damaged",
+    )
     assert calm.left() == []
     assert in_cache(calm, file) is None
     damaged = [calm.hf / name for name in listing(calm.hf) if name.endswith(".damaged")]
@@ -248,7 +255,7 @@ def test_a_disk_that_is_too_small(calm: Rig, small: Path, monkeypatch: pytest.Mo
         calm.inside(*CONVERT),
         1,
         f"hf:{REPO}: 0.001 GB are needed in ",
-        "0.001 GB are free (make room; --stream needs the least",
+        "0.001 GB are free (free some space; --stream needs the least",
     )
     assert [one.file for one in calm.hub.requests] == [""]
     assert (calm.left(), [name for name in listing(calm.hf) if not name.endswith(".lock")]) == (

@@ -36,8 +36,8 @@ API = f"/api/models/{REPO}*"
 ANY = "/*"
 FILES = "*.safetensors"
 DATE = "Wed, 21 Oct 2099 07:28:00 GMT"
-TOKEN = "set HF_TOKEN to a token that may read it, or run hf auth login)"
-AGAIN = "the same command continues from there)"
+TOKEN = "set HF_TOKEN to a token with access to it, or run hf auth login)"
+AGAIN = "repeat the command to continue)"
 
 
 def status(code: int, pattern: str = ANY, **more: Any) -> Mapping[str, Any]:
@@ -48,11 +48,18 @@ def status(code: int, pattern: str = ANY, **more: Any) -> Mapping[str, Any]:
 FAILURES = {
     "gated": Failure(
         1,
-        ("config.json: its owner asks for consent first (accept that on its page, then ", TOKEN),
+        (
+            "config.json: its owner requires you to accept terms first (accept its terms on its "
+            "page, then ",
+            TOKEN,
+        ),
         kept="gated",
     ),
     "gated, a stranger": Failure(
-        1, ("its owner asks for consent first (accept that", TOKEN), kept="gated", token=STRANGER
+        1,
+        ("its owner requires you to accept terms first (accept its terms", TOKEN),
+        kept="gated",
+        token=STRANGER,
     ),
     "private": Failure(
         3,
@@ -67,7 +74,7 @@ FAILURES = {
         3, ("hf:test/none: no such repository, or a private one",), name="test/none"
     ),
     "no revision": Failure(
-        3, (f"hf:{REPO}@nope: has no such revision, or has it no longer",), revision="nope"
+        3, (f"hf:{REPO}@nope: has no such revision, or no longer has it",), revision="nope"
     ),
     "429": Failure(1, ("too many requests (wait; ", AGAIN), 6, status(429)),
     "429, wait 3 s": Failure(
@@ -126,7 +133,10 @@ FAILURES = {
     ),
     "no hub": Failure(
         1,
-        (f"hf:{REPO}: what the hub says of it is not JSON (is HF_ENDPOINT a hub?)",),
+        (
+            f"hf:{REPO}: the hub's description of it is not JSON (is HF_ENDPOINT the address of a "
+            "hub?)",
+        ),
         0,
         {"pattern": API, "kind": "body", "body": b"<html>"},
     ),

@@ -61,7 +61,7 @@ def test_pull_says_what_it_would_fetch(run: Run, args: list[str], file: str, mor
     assert "https://huggingface.co/" in text
     assert file in text
     assert more in text
-    assert "on a stick" in text
+    assert "on another machine, bring" in text
     refused = run("pull", *args, "--yes", env=env)
     assert refused.returncode == 1
     assert file in refused.stderr.decode()

@@ -119,7 +119,7 @@ LISTINGS = {
     "an invalid hash": (
         with_hash(SHARD, "x" * 64),
         1,
-        "SHA256SUMS: line 8: no SHA-256 and name (as sha256sum writes it)",
+        "SHA256SUMS: line 8: no SHA-256 and name (write it as sha256sum does)",
     ),
     "half a hash": (with_hash(SHARD, OTHER[:40]), 1, "SHA256SUMS: line 8: no SHA-256 and name"),
     "a page": (
@@ -128,7 +128,11 @@ LISTINGS = {
         "SHA256SUMS: line 1: no SHA-256 and name",
     ),
     "no name": (lambda text: f"{text}{OTHER}\n", 1, "lists a file with an unusable name, ''"),
-    "the same twice": (lambda text: text + text.splitlines()[0], 1, "lists 'config.json' twice"),
+    "a quantization is given twice": (
+        lambda text: text + text.splitlines()[0],
+        1,
+        "lists 'config.json' twice",
+    ),
     "a file that is not there": (
         lambda text: f"{text}{OTHER}  gone.safetensors\n",
         3,
@@ -160,7 +164,7 @@ def test_a_listing_that_is_wrong(calm: Rig, folder: Path, name: str, stream: boo
     assert words in said[-1]
     assert "Traceback" not in done.stderr.decode()
     if "hash of" in name:
-        assert ", twice (put aside as " in said[-1]
+        assert ", twice (the file was kept as " in said[-1]
     if "model" not in words:
         assert calm.left() == []
     assert not (calm.out / OUT).exists()
@@ -213,7 +217,7 @@ def test_a_listing_that_changes_between_whole_downloads(
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "1e3", "9" * 30, "9" * 18])
-def test_a_length_that_is_not_told_or_makes_no_sense(calm: Rig, folder: Path, length: str) -> None:
+def test_a_length_that_is_missing_or_invalid(calm: Rig, folder: Path, length: str) -> None:
     url = calm.hub.serve_folder("/pub/v3-like", folder)
     calm.hub.fault(
         SHARD, "status", times=None, method="HEAD", status=200, headers={"Content-Length": length}

@@ -112,7 +112,7 @@ def test_interrupted_it_goes_on(middling: Path, expected: str, busy: Rig) -> Non
     assert (second.returncode, second.stdout, second.stderr.count(b"\n")) == (1, b"", 1)
     assert b"another process is writing there" in second.stderr
     assert process.returncode == 130
-    assert "the same command continues from there" in complaint.splitlines()[-1]
+    assert "repeat the command to continue" in complaint.splitlines()[-1]
     assert "Traceback" not in complaint
     done, before = (
         [shard for shard, times in trial.fetched.items() if times],
@@ -139,10 +139,7 @@ def test_ctrl_c_when_the_hub_is_silent(calm: Rig, pattern: str, more: tuple[str,
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=8)
     assert (process.returncode, calm.left()) == (130, [])
-    assert (
-        complaint.splitlines()[-1]
-        == "dslocal: stopped at 0%; the same command continues from there"
-    )
+    assert complaint.splitlines()[-1] == "dslocal: stopped at 0%; repeat the command to continue"
     assert "Traceback" not in complaint
 
 
@@ -159,7 +156,7 @@ def begin(it: Rig, small: Path, what: str = "weight") -> None:
     complaint = done.stderr.decode().splitlines()[-1]
     assert done.returncode == 1
     assert f"{shard}: is damaged: its hash is " in complaint
-    assert ", twice (put aside as " in complaint
+    assert ", twice (the file was kept as " in complaint
     assert set(it.left()) > {f"{OUT}.journal", f"{OUT}.part", f"{OUT}.stream/{shard}.damaged"}
     assert not (it.out / f"{OUT}.stream" / shard).exists()
     it.hub.forget()
@@ -176,7 +173,7 @@ def test_main_moves_meanwhile(calm: Rig, small: Path, small_expected: str) -> No
 
 def test_the_commit_of_the_start_is_gone(calm: Rig, small: Path, small_expected: str) -> None:
     begin(calm, small)
-    commit = json.loads((calm.out / f"{OUT}.stream" / "begun.json").read_bytes())["commit"]
+    commit = json.loads((calm.out / f"{OUT}.stream" / "resume.json").read_bytes())["commit"]
     calm.hub.commit(REPO, {"README.md": b"new"})
     calm.hub.drop_commit(REPO, commit)
     left = calm.left()
@@ -184,7 +181,7 @@ def test_the_commit_of_the_start_is_gone(calm: Rig, small: Path, small_expected:
     complaint = done.stderr.decode()
     assert (done.returncode, complaint.count("\n"), calm.left()) == (3, 1, left)
     assert (
-        f"commit {commit[:12]}, which was started, is there no longer (to start over: rm -r "
+        f"commit {commit[:12]}, which was started, no longer exists (to start over: rm -r "
         in complaint
     )
     subprocess.run(
@@ -197,7 +194,7 @@ def test_the_commit_of_the_start_is_gone(calm: Rig, small: Path, small_expected:
     assert tensors_of(calm.out / OUT) == tensors_of(converted(small, calm.root / "plain.gguf"))
 
 
-def test_without_its_folder_it_begins_anew(calm: Rig, small: Path, small_expected: str) -> None:
+def test_without_its_folder_it_starts_again(calm: Rig, small: Path, small_expected: str) -> None:
     """What could tell that the part that is converted is wrong, as it is here, is gone with it."""
     begin(calm, small, "_scale_inv")
     shutil.rmtree(calm.out / f"{OUT}.stream")
@@ -332,7 +329,7 @@ def test_what_is_read_ahead_and_turns_out_wrong_is_not_kept(
     done = calm.inside(*STREAM)
     assert (done.returncode, calm.left()) == (1, [])
     assert f"{file}: the " in done.stderr.decode()
-    assert "are not what was read of them before" in done.stderr.decode()
+    assert "differ from what was read before" in done.stderr.decode()
     calm.hub.forget()
     assert calm.inside(*STREAM).returncode == 0
     assert sha256(calm.out / OUT) == small_expected

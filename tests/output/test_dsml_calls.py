@@ -27,7 +27,7 @@ CALLS = (
 
 
 class Vocabulary:
-    """Knows the tags as tokens, and ``｜DSML｜`` if told so."""
+    """Knows the tags as tokens, and ``｜DSML｜`` on request."""
 
     def __init__(self, *, has_dsml: bool) -> None:
         self._has_dsml = has_dsml

@@ -88,7 +88,7 @@ def test_less_is_enough_once_an_answer_was_cut() -> None:
     assert fed(PARAGRAPH)[0].suspected is None
 
 
-def test_after_a_reset_it_begins_anew() -> None:
+def test_after_a_reset_it_starts_again() -> None:
     detector, _ = fed(PROSE * 200)
     detector.reset()
     assert detector.found is None

@@ -114,7 +114,7 @@ def joined(parts: Iterator[AnswerEvent]) -> tuple[str, str]:
 
 
 def cut(tokens: Sequence[Token], dice: random.Random | None) -> list[Token]:
-    """``tokens`` with the text between tags cut anew: at random, or into single characters."""
+    """``tokens`` with the text between tags cut at random, or into single characters."""
     result: list[Token] = []
     for is_text, run in itertools.groupby(tokens, lambda token: isinstance(token, str)):
         if not is_text:

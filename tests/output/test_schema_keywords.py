@@ -20,11 +20,11 @@ from dslocal.output.schema_keywords import KEYWORDS, unknown_keywords, unwrapped
 
 SCHEMA = {"type": "object", "properties": {"schema": {"type": "string"}}}
 WRONG: list[tuple[Any, list[str]]] = [
-    ({"requird": ["a"]}, ['unknown keyword "requird" (is required meant?)']),
-    ({"properties": {"a": {"minimun": 3}}}, ['unknown keyword "minimun" (is minimum meant?)']),
+    ({"requird": ["a"]}, ['unknown keyword "requird" (did you mean required?)']),
+    ({"properties": {"a": {"minimun": 3}}}, ['unknown keyword "minimun" (did you mean minimum?)']),
     ({"anyOf": [{"zzz": 1}]}, ['unknown keyword "zzz"']),
     ({"items": {"nullable": True}}, ['unknown keyword "nullable": JSON Schema has "type": […, "n']),
-    ({"$defs": {"a": {"patern": ""}}}, ['unknown keyword "patern" (is pattern meant?)']),
+    ({"$defs": {"a": {"patern": ""}}}, ['unknown keyword "patern" (did you mean pattern?)']),
     ({"not": {"if": {"thn": 1}}}, ['unknown keyword "thn"']),
 ]
 RIGHT: list[Any] = [

@@ -34,7 +34,7 @@ class Vocabulary:
         return IDS.get(token)
 
 
-def told(parser: ToolCallParser, tokens: Sequence[str]) -> list[list[object]]:
+def events_by_token(parser: ToolCallParser, tokens: Sequence[str]) -> list[list[object]]:
     """What each token makes the parser tell."""
     return [list(parser.feed(IDS[t], "") if t in IDS else parser.feed(WORD, t)) for t in tokens]
 
@@ -141,13 +141,13 @@ BARE: dict[str, list[tuple[str, list[object]]]] = {
 @pytest.mark.parametrize("tokens", TYPED.values(), ids=TYPED)
 def test_typed_calls(tokens: list[tuple[str, list[object]]]) -> None:
     parser = ToolCallParser(IDS, typed=True)
-    assert told(parser, [token for token, _ in tokens]) == [parts for _, parts in tokens]
+    assert events_by_token(parser, [token for token, _ in tokens]) == [parts for _, parts in tokens]
 
 
 @pytest.mark.parametrize("tokens", BARE.values(), ids=BARE)
 def test_bare_calls(tokens: list[tuple[str, list[object]]]) -> None:
     parser = ToolCallParser(IDS, typed=False)
-    assert told(parser, [token for token, _ in tokens]) == [parts for _, parts in tokens]
+    assert events_by_token(parser, [token for token, _ in tokens]) == [parts for _, parts in tokens]
 
 
 # what stands before and after calls, how the answer reads
@@ -187,7 +187,7 @@ def test_what_opens_calls() -> None:
         (CALLS_END, False),
         (CALL, True),
     ):
-        told(parser, [token])
+        events_by_token(parser, [token])
         assert parser.is_open is is_open
 
 

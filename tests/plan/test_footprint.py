@@ -301,7 +301,7 @@ def test_hostile_headers_end_as_one_line(v3: Path, tmp_path: Path) -> None:
             with_words,
             b"word8" + struct.pack("<Q", 5),
             b"word9" + struct.pack("<Q", 5),
-            r"llama\.cpp died",
+            r"llama\.cpp crashed",
         ),
         (v3, b"leading_dense_block_count", b"leading_dense_block_couns", r"llama\.cpp refuses"),
     ]:

@@ -220,7 +220,11 @@ H200 = Device("CUDA0", "NVIDIA H200", 1, 150_000_000_000, 149_000_000_000)
             id="a hostile name",
         ),
         pytest.param(
-            None, [], False, "GPUs are not known: llama-cpp-python is not installed", id="no engine"
+            None,
+            [],
+            False,
+            "the GPUs could not be listed: llama-cpp-python is not installed",
+            id="no engine",
         ),
     ],
 )

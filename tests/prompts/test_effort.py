@@ -32,8 +32,8 @@ def test_an_effort_beside_a_choice_to_reason(
 @pytest.mark.parametrize(
     ("family", "effort", "think", "message"),
     [
-        ("v4", "none", True, "exclude each other"),
-        ("v4", "high", False, "exclude each other"),
+        ("v4", "none", True, "cannot be combined"),
+        ("v4", "high", False, "cannot be combined"),
         ("v4", "thorough", None, "no effort is called 'thorough'"),
         ("nano", "high", None, "no levels of effort"),
         ("v3.2-speciale", "max", None, "no levels of effort"),

@@ -201,12 +201,12 @@ REFUSED_BYTES: list[tuple[str, bytes, str]] = [
     (
         "damaged",
         CHINESE.encode() + b"\xff" + RUSSIAN.encode(),
-        f"is damaged UTF-8: byte {len(CHINESE.encode())} fits nowhere",
+        f"is damaged UTF-8: byte {len(CHINESE.encode())} is not valid",
     ),
     (
         "cut",
         CHINESE.encode()[:-1],
-        f"is damaged UTF-8: byte {len(CHINESE.encode()) - 3} fits nowhere",
+        f"is damaged UTF-8: byte {len(CHINESE.encode()) - 3} is not valid",
     ),
     ("too short to tell", "très".encode("latin-1"), "is not UTF-8, and may be "),
     ("signs alone", "“quoted” – €5…".encode("cp1252"), "is not UTF-8, and may be "),
@@ -265,7 +265,7 @@ STRAYS: list[tuple[str, bytes, str, str]] = [
 def test_an_empty_file_is_said_to_be(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "empty.txt"
     file.write_bytes(data)
-    assert read_file(file).note == f"{file}: nothing is in it"
+    assert read_file(file).note == f"{file}: the folder is empty"
     assert not decode_file(data, "stdin").note
 
 

@@ -25,7 +25,7 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 HEADERS = VECTORS / "headers"
 NAME = "its name"
 TEMPLATE = "its chat template"
-CARE = "the most careful reading"
+CARE = "its special tokens, because"
 LARGEST = 60_000  # bytes of a stored header
 PATIENCE_S = 2.0
 

@@ -72,7 +72,7 @@ def test_llama_cpps_own_server_is_used_and_named() -> None:
 
 def test_without_the_library_nobody_is_asked() -> None:
     library.cached_library().unlink()
-    with pytest.raises(UsageError, match="no RPC backend") as raised:
+    with pytest.raises(UsageError, match="lacks the RPC backend") as raised:
         connection.ask_workers([Endpoint("no-such-host.invalid", 1)])
     assert raised.value.exit_code == 2
 
@@ -150,7 +150,7 @@ def test_another_end_of_llama_cpp_is_not_about_a_worker() -> None:
     assert connection._explain("ggml.c:12: GGML_ASSERT(n > 0) failed") is None
 
 
-def test_a_lost_connection_is_told_from_one_that_waits() -> None:
+def test_a_lost_connection_is_distinguished_from_one_that_waits() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         assert not sockets.is_lost(ours)

@@ -1,4 +1,4 @@
-"""Proves that every kind of server that is no worker is told apart, within seconds."""
+"""Proves that every kind of server that is no worker is recognized within seconds."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ HELLO = struct.pack("<Q", 28)
 FAULTS = [
     ("an older protocol", Script(version=(6, 0, 0)), "version 6.0.0"),
     ("another patch of it", Script(version=(7, 0, 1)), "version 7.0.1"),
-    ("a web server", Script(hello=b"HTTP/1.1 400 Bad Request\r\n\r\n"), "no RPC server"),
-    ("another length", Script(hello=struct.pack("<Q", 1 << 62)), "no RPC server"),
+    ("a web server", Script(hello=b"HTTP/1.1 400 Bad Request\r\n\r\n"), "not an RPC server"),
+    ("another length", Script(hello=struct.pack("<Q", 1 << 62)), "not an RPC server"),
     ("cut in the answer", Script(hello=HELLO + b"\7\0"), "closed the connection"),
     ("nothing but an end", Script(hello=b""), "closed the connection"),
     ("no device", Script(memory=()), "0 devices"),
     ("far too much memory", Script(memory=((1 << 63, 1 << 63),)), "out of range"),
-    ("silence", Script(silent=True), "says nothing"),
+    ("silence", Script(silent=True), "does not answer"),
     ("work for another", busy(Script(), "10.0.0.9"), "works for 10.0.0.9"),
 ]
 

@@ -157,21 +157,21 @@ def test_nothing_secret_is_logged_and_open_webui_is_explained(guarded: Serving, 
     assert lines[0] == f"export OPENAI_API_BASE_URL=http://127.0.0.1:{guarded.port}/v1\n"
     assert lines[1].startswith('export OPENAI_API_KEY="$(cat ')
     assert lines[2] == "open-webui serve\n"
-    assert "Open WebUI's own tools fill this context" in guarded.log
+    assert "the tools of Open WebUI fill this context" in guarded.log
     assert KEY not in "".join(lines)
 
 
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (["--host", "0.0.0.0"], 2, "a key is needed"),
-        (["--host", "::"], 2, "a key is needed"),
-        (["--host", "box.example"], 2, "a key is needed"),
+        (["--host", "0.0.0.0"], 2, "needs a key"),
+        (["--host", "::"], 2, "needs a key"),
+        (["--host", "box.example"], 2, "needs a key"),
         (["--api-key", "/nowhere/key"], 3, "/nowhere/key"),
         (["--port", "70000"], 2, "--port: 70000 is out of range"),
         (["--port", "12345678"], 2, "--port: 12345678 is out of range"),
         (["--parallel", "0"], 2, "--parallel: 0 is out of range"),
-        (["--parallel", "2", "--mtp", "on"], 2, "--mtp on drafts for one conversation alone"),
+        (["--parallel", "2", "--mtp", "on"], 2, "--mtp on drafts for one conversation only"),
         (["--host", "127.0.0.1", "--max-body", "nonsense"], 2, "is not a size"),
     ],
 )
@@ -183,7 +183,7 @@ def test_what_is_refused(run: Run, options: list[str], code: int, said: str) -> 
 
 @pytest.mark.parametrize(
     ("mode", "content", "said"),
-    [(0o644, KEY, "others can read it"), (0o600, "short", "8 characters or more")],
+    [(0o644, KEY, "other users can read this file"), (0o600, "short", "at least 8 characters")],
     ids=["readable by others", "too few characters"],
 )
 def test_an_invalid_key(run: Run, tmp_path: Path, mode: int, content: str, said: str) -> None:

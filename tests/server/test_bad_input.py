@@ -194,7 +194,7 @@ def test_a_keyword_that_means_nothing_is_named_or_refused(served: Serving) -> No
         assert answer.status_code == (400 if strict else 200)
         named = answer.headers.get(HEADER.decode(), "")
         assert named == ("" if strict else "response_format.json_schema")
-        assert not strict or "is required meant?" in error_of(answer)["message"]
+        assert not strict or "did you mean required?" in error_of(answer)["message"]
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_a_stream_says_what_a_whole_answer_says(served: Serving, base: str) -> N
     assert len({event["id"] for event in events}) == 1
 
 
-def test_a_conversation_is_gone_on_with_from_its_cache(served: Serving) -> None:
+def test_a_conversation_continues_from_its_cache(served: Serving) -> None:
     first = [
         {"role": "user", "content": "What is the capital of Japan? " + "Take your time. " * 20}
     ]
@@ -121,7 +121,7 @@ def test_a_thought_has_a_budget(served: Serving) -> None:
     assert message(reply)["content"]
 
 
-def test_a_prefix_is_gone_on_with(served: Serving) -> None:
+def test_a_prefix_is_continued(served: Serving) -> None:
     prefilled: dict[str, Any] = {"role": "assistant", "content": "The capital of", "prefix": True}
     messages = [{"role": "user", "content": "capital of peru"}, prefilled]
     body = {"messages": messages, "temperature": 0, "thinking": {"type": "disabled"}}
@@ -326,7 +326,7 @@ def test_a_gap_is_filled(served: Serving, base: str) -> None:
     assert "".join(e["choices"][0]["text"] for e in events) == GAP
 
 
-def test_a_text_is_gone_on_with(served: Serving) -> None:
+def test_a_text_is_continued(served: Serving) -> None:
     body = {"prompt": "The capital of Peru", "max_tokens": 4, "temperature": 0}
     plain = served.post("/v1/completions", body).json()["choices"][0]["text"]
     echoed = served.post("/v1/completions", {**body, "echo": True}).json()["choices"][0]["text"]

@@ -1,5 +1,5 @@
 """Proves that an agent's long preamble is evaluated once: by the next request, after a restart, a
-kill, and where the client wrote the model's calls anew.
+kill, and where the client wrote the model's calls again.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Proves how a server begins and ends: found by others, killed without damage, stopped with streams
-finished or told.
+finished or ended with an error.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def test_stopped_with_patience_streams_finish(home: Path, nano: Path) -> None:
         assert lines[-2:] == ["data: [DONE]", "ended"]
 
 
-def test_stopped_without_patience_streams_are_told(home: Path, nano: Path) -> None:
+def test_stopped_without_patience_streams_end_with_an_error(home: Path, nano: Path) -> None:
     with serving(home, "--parallel", "2", "--ctx", "4096", "--grace", "0", "--quiet") as server:
         (lines,), (thread,) = streams(server, 1)
         assert server.stop() == 0

@@ -119,8 +119,8 @@ def test_a_prompt_has_the_ids_that_were_sampled(model: LlamaModel) -> None:
     ids = prompts.encode(FAMILY.render([asked, answer, result]), model)
     places = range(len(ids) - len(made.ids) + 1)
     assert any(ids[place : place + len(made.ids)] == made.ids for place in places)
-    anew = prompts.encode(FAMILY.render([asked, replace(answer, sampled=None), result]), model)
-    assert len(anew) < len(ids)
+    rewritten = prompts.encode(FAMILY.render([asked, replace(answer, sampled=None), result]), model)
+    assert len(rewritten) < len(ids)
 
 
 def test_what_the_prompt_began_and_a_stop_token_ended_is_whole(model: LlamaModel) -> None:

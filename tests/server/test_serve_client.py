@@ -186,7 +186,10 @@ REPLIES: dict[
 }
 
 
-GONE = b"dslocal: the dslocal serve that was answering went away (--cold loads the model here)\n"
+GONE = (
+    b"dslocal: the running dslocal serve ended before its answer was complete"
+    b" (add --cold to load the model in this process)\n"
+)
 
 
 @pytest.mark.parametrize("wrong", REPLIES)

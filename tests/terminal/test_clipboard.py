@@ -160,7 +160,7 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     """
     path = tmp_path / "a.md"
     write_new(path, "one", may_replace=False)
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         write_new(path, "two", may_replace=False)
     write_new(path, "three", may_replace=True)
     assert path.read_text() == "three"

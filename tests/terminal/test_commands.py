@@ -28,9 +28,9 @@ QUESTION, ANSWER = "What is 47 × 86?", "4042"
 
 # what is typed where nothing has been asked, what is said
 SAID = [
-    ("/nope", "/nope: no such command (/help lists them)"),
-    ("/", "/: no such command (/help lists them)"),
-    ("/s", "/s: no such command (perhaps /system or /save or /sessions or /set or /stats)"),
+    ("/nope", "/nope: no such command (/help lists the commands)"),
+    ("/", "/: no such command (/help lists the commands)"),
+    ("/s", "/s: no such command (did you mean /system or /save or /sessions or /set or /stats?)"),
     ("/und", "/undo: the conversation has no turn to take back"),
     ("/help", "Ctrl-R: search"),
     ("/think", "no reasoning to show"),
@@ -45,12 +45,12 @@ SAID = [
     ("/continue", "nothing has been asked yet (an answer that was cut can be continued)"),
     ("/copy", "/copy: the conversation has no answer yet"),
     ("/save", "/save: which file?"),
-    ("/save a.md", "/save: nothing has been said yet"),
-    ("/save a b", "/save: one file, quoted where its name has spaces"),
+    ("/save a.md", "/save: the conversation is empty"),
+    ("/save a b", "/save: give one file; quote its name if it has spaces"),
     ("/save it's", "/save: No closing quotation"),
     ("/sessions", "no conversation is kept yet"),
     ("/sessions moon", "no conversation has 'moon' in it"),
-    ("/resume", "/resume: there is no other conversation (/sessions lists what is kept)"),
+    ("/resume", "/resume: no other conversation is kept (/sessions lists the conversations)"),
     (
         "/resume 20010101-000000-abcd",
         "no conversation called '20010101-000000-abcd' (dslocal sessions lists them)",
@@ -72,14 +72,14 @@ SAID = [
     ("help", "/model [NAME]"),
     ("?", "/model [NAME]"),
     ("/?", "/model [NAME]"),
-    ("/sesions", "/sesions: no such command (perhaps /sessions)"),
+    ("/sesions", "/sesions: no such command (did you mean /sessions?)"),
     ("/new", "history cleared"),
     ("/list", "here: nano, other"),
-    ("pull deepseek-r1:7b", "leave with /exit, then: dslocal pull deepseek-r1:7b"),
-    ("/pull x", "leave with /exit, then: dslocal pull x"),
-    ("dslocal fit", "leave with /exit, then: dslocal fit"),
-    ("dslocal", "leave with /exit, then: dslocal"),
-    ("run deepseek-r1:7b", "leave with /exit, then: dslocal chat deepseek-r1:7b"),
+    ("pull deepseek-r1:7b", "type /exit, then dslocal pull deepseek-r1:7b"),
+    ("/pull x", "type /exit, then dslocal pull x"),
+    ("dslocal fit", "type /exit, then dslocal fit"),
+    ("dslocal", "type /exit, then dslocal"),
+    ("run deepseek-r1:7b", "type /exit, then dslocal chat deepseek-r1:7b"),
     ("/set colour", "/set: unknown setting 'colour'"),
     ("/set top_k 40", "top_k 40"),
     ("/set math maybe", "/set math maybe: auto, on, off"),
@@ -94,7 +94,7 @@ SAID = [
     ("/system Be brief.", "instructions set"),
     ("/system", "no instructions"),
     ("/model", "here: nano, other; dslocal pull gets others"),
-    ("/model nothing", "no model or file called 'nothing' (here: nano, other)"),
+    ("/model nothing", "no model or file called 'nothing' (on this machine: nano, other)"),
     ("/model other", "loaded now other, nano, in DeepSeek-R1's format: 2,048"),
     ("/clear", "history cleared"),
     ("/nope\x1b[2J\x9b31m\u202e", "/nope[2J31m: no such command"),
@@ -127,8 +127,8 @@ def test_questions_stay_questions(question: str) -> None:
 
 
 def test_the_directive_is_said_once(loop: Loop) -> None:
-    assert "asked for a boxed answer" in loop.said(QUESTION)
-    assert "asked for a boxed answer" not in loop.said(QUESTION)
+    assert "the vendor's request for a boxed answer was added" in loop.said(QUESTION)
+    assert "the vendor's request for a boxed answer was added" not in loop.said(QUESTION)
 
 
 def test_saved_files_are_fenced_and_the_directive_is_left_out(loop: Loop, tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_what_becomes_of_an_answer(loop: Loop, monkeypatch: pytest.MonkeyPatch) 
     text = Path("conversation.md").read_text()
     assert "\\boxed{4042}" in text
     assert "<details>\n<summary>Reasoning</summary>" in text
-    assert "is there already (/save conversation.md! replaces it)" in loop.said(
+    assert "exists already (/save conversation.md! replaces it)" in loop.said(
         "/save conversation.md"
     )
     assert "written" in loop.said("/save conversation.md!")
@@ -373,7 +373,7 @@ def test_a_cut_answer(loop: Loop) -> None:
     whole = loop.said(QUESTION) and loop.session.history[-1]
     loop.said("/clear")
     loop.said("/set max_tokens 40")
-    assert "cut after 40 tokens; /continue resumes it" in loop.said(QUESTION)
+    assert "the answer was cut off after 40 tokens; /continue resumes it" in loop.said(QUESTION)
     assert "answer cut: /continue" in loop.toolbar(200)
     loop.said("/save cut.md")
     assert "*(cut: no tokens were left)*" in Path("cut.md").read_text()
@@ -450,7 +450,7 @@ def test_files_go_with_an_edited_question(loop: Loop) -> None:
     assert loop.session.history[0].content.startswith("[file name]: settings.ini")
     assert loop.session.history[0].content.endswith("What is the host?")
     loop.said("/file settings.ini settings.ini")
-    assert "no file goes with the next question" in loop.said("/file none")
+    assert "no file is attached to the next question" in loop.said("/file none")
 
 
 def test_switching_models_keeps_the_conversation(loop: Loop) -> None:

@@ -1,4 +1,4 @@
-"""Machines that a YAML file lists: what each has, and its link to the others."""
+"""Read the machines that a YAML file lists: the hardware of each, and its link to the others."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class ClusterMachine:
     """A machine of a cluster.
 
     Attributes:
-        host: its name, by which others reach it.
+        host: its host name, which the others use.
         machine: the machine.
-        rates: what it reads a second.
-        link: bytes a second of its link to the others.
+        rates: the rates at which it reads memory, in bytes per second.
+        link: the bandwidth of its link to the others, in bytes per second.
         round_trip: seconds of a small request and its response.
     """
 
@@ -42,7 +42,7 @@ def read_machines(file: Path) -> tuple[ClusterMachine, ...]:
     """Return the machines that a YAML file lists.
 
     Raises:
-        DslocalError: it cannot be read, or says something that it may not; the line is named.
+        DslocalError: the file cannot be read or has an invalid value; the message names the line.
     """
     root = read_yaml(file)
     root.read({"machines": Section.sections})
@@ -52,12 +52,16 @@ def read_machines(file: Path) -> tuple[ClusterMachine, ...]:
         found += _machines_of(section, room=MAX_MACHINES - len(found))
     hosts = [machine.host for machine in found]
     if len(set(hosts)) != len(hosts):
-        raise root.fail("machines", "two machines have one name", hint="name: tells them apart")
+        raise root.fail(
+            "machines",
+            "two machines have the same name",
+            hint="give them different names with name:",
+        )
     return tuple(found)
 
 
 def _machines_of(section: Section, *, room: int) -> list[ClusterMachine]:
-    """Return the machines of an entry of the file, of which there may be ``room`` more."""
+    """Return the machines of an entry of the file, at most ``room`` of them."""
     text: Rule = Section.text
     found: dict[str, Any] = section.read(
         {
@@ -88,7 +92,7 @@ def _machines_of(section: Section, *, room: int) -> list[ClusterMachine]:
         bandwidth=found.get("bandwidth"),
     )
     if options.ram is None and options.chip is None:
-        raise section.fail("ram", "is missing", hint="such as ram: 128GB")
+        raise section.fail("ram", "is missing", hint="for example ram: 128GB")
     try:
         machine, rates = machine_and_rates(options)
     except UsageError as e:

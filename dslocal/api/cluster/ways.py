@@ -1,4 +1,4 @@
-"""The ways in which a model runs on several machines: llama.cpp's RPC, vLLM, SGLang."""
+"""Plan the ways in which a model can run on several machines: llama.cpp's RPC, vLLM, SGLang."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class RpcWay:
     Attributes:
         assessment: its plan and forecast; the first machine runs it.
         workers: the other machines.
-        commands: what is started, with dslocal.
-        llama_cpp: what is started, with llama.cpp's own programs.
-        load_s: seconds in which the weights are sent.
+        commands: the command lines of dslocal.
+        llama_cpp: the command lines of llama.cpp's own programs.
+        load_s: seconds to send the weights.
     """
 
     assessment: Assessment
@@ -47,8 +47,8 @@ class GpuWay:
     """A model on vLLM or SGLang.
 
     Attributes:
-        obstacle: why neither is possible at all; empty if the arithmetic decides.
-        fit: the arithmetic.
+        obstacle: why neither can run the model; empty if only its size decides.
+        fit: how the memory is computed.
         launches: the command lines by engine, where it fits.
     """
 
@@ -59,7 +59,7 @@ class GpuWay:
 
 @dataclass(frozen=True, slots=True)
 class ClusterWays:
-    """In which ways a model runs on several machines."""
+    """The ways in which a model can run on several machines."""
 
     machines: tuple[ClusterMachine, ...]
     rpc: RpcWay
@@ -69,11 +69,11 @@ class ClusterWays:
 def cluster_ways(
     name: str, quant: str | None, machines: Sequence[ClusterMachine], chosen: Overrides
 ) -> ClusterWays:
-    """Return in which ways the model that ``name`` means runs on ``machines``.
+    """Return the ways in which the model called ``name`` can run on ``machines``.
 
     Raises:
         NotFoundError: the model does not exist.
-        UsageError: what is decided cannot be had.
+        UsageError: the chosen settings are not possible.
     """
     from dslocal.api.planning.planned_models import planned_model, quantizations
 
@@ -173,7 +173,7 @@ def _gpu_way(name: str, model: PlannedModel, machines: Sequence[ClusterMachine])
 
     entry = registered_entry(name)
     if entry is None or not entry.repository:
-        return GpuWay("both take a model's checkpoint from the hub, and models.yaml has none")
+        return GpuWay("both need a checkpoint of the Hugging Face Hub, and models.yaml names none")
     group = _gpu_group(machines)
     if isinstance(group, str):
         return GpuWay(group)
@@ -196,15 +196,15 @@ def _gpu_way(name: str, model: PlannedModel, machines: Sequence[ClusterMachine])
 
 
 def _gpu_group(machines: Sequence[ClusterMachine]) -> GpuGroup | str:
-    """Return the GPUs of all machines, or why they make no group."""
+    """Return the GPUs of all machines, or why they cannot be used as a group."""
     gpus = [gpu for each in machines for gpu in each.machine.gpus]
     if not gpus or any(not each.machine.gpus for each in machines):
-        return "a machine has no GPU, and both need them everywhere"
+        return "both need GPUs in every machine, and one has none"
     if any(gpu.kind != "cuda" for gpu in gpus):
-        return "both need NVIDIA's GPUs (AMD's run them too, which is not planned here)"
+        return "dslocal plans them only for NVIDIA's GPUs (they also run on AMD's)"
     counts = {len(each.machine.gpus) for each in machines}
     if len({gpu.name for gpu in gpus}) > 1 or len(counts) > 1:
-        return "the GPUs, or their number in a machine, differ: both want machines alike"
+        return "both need the same GPUs, and the same number of them, in every machine"
     first = machines[0].machine
     bandwidth = one_gpu_bandwidth(gpus[0], first)
     hosts = tuple(each.host for each in machines)

@@ -1,6 +1,6 @@
-"""A model that an engine behind a URL serves: found, recognised, and ready to be asked.
+"""Find a model that an engine at a URL serves, and recognise its family.
 
-Joins what the engine says of itself, its vocabulary on this machine, and the model's family.
+Combines the engine's description of itself, the vocabulary on this machine, and the model's family.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VENDOR_KEY = "DEEPSEEK_API_KEY"
 MAX_KEY_BYTES = 4096
 MIN_CTX = 256
 VENDOR_FAMILY = "v4.1"  # of DeepSeek's own API where the model's name says nothing
-WITHOUT_REASONING = "-chat"  # how names of models end that reason only when they are told to
+WITHOUT_REASONING = "-chat"  # the end of names of models that reason only on request
 GGUF_VERSION = 3
 
 
@@ -44,7 +44,7 @@ class EngineModel:
     Attributes:
         engine: The engine.
         path: A GGUF file with the model's vocabulary.
-        header: What is known of the model: that file's header, with the name that the engine gives.
+        header: The header of that file, with the engine's name of the model.
         family: How it is prompted.
     """
 
@@ -55,7 +55,7 @@ class EngineModel:
 
 
 def is_engine_url(model: object) -> bool:
-    """Return whether what names a model is the URL of an engine."""
+    """Return whether a name of a model is the URL of an engine."""
     return isinstance(model, str) and model.strip().startswith(("http://", "https://"))
 
 
@@ -89,7 +89,8 @@ def find_engine_model(
     tokenizer: str | None = None,
     family: str | None = None,
 ) -> EngineModel:
-    """Ask an engine what it serves, and recognise it. Nothing of a conversation is sent.
+    """Ask an engine which models it serves, and recognise the model. This sends nothing of a
+    conversation.
 
     Args:
         address: The engine.
@@ -127,7 +128,7 @@ def find_engine_model(
 
 
 def _message_model(engine: ServedEngine, forced: str | None) -> EngineModel:
-    """Return a model of DeepSeek's own API, whose family decides defaults and nothing else."""
+    """Return a model of DeepSeek's own API, whose family decides only the default settings."""
     from dslocal.prompts import FAMILIES, Thinking, family_of_name, get_family
 
     family = get_family(forced) if forced else family_of_name(engine.model)
@@ -142,11 +143,11 @@ def _message_model(engine: ServedEngine, forced: str | None) -> EngineModel:
 def open_remote_context(
     found: EngineModel, n_ctx: int | None, on_notice: Notice
 ) -> Iterator[RemoteContext | MessageContext]:
-    """Yield a context at the engine, whose tokenizer is checked first.
+    """Yield a context at the engine, after checking its tokenizer.
 
     Args:
         found: What :func:`find_engine_model` found.
-        n_ctx: The tokens of context that are used at most; None for all that the engine has.
+        n_ctx: Use at most this many tokens of context; None for all that the engine has.
         on_notice: Receives what a user should know.
 
     Raises:
@@ -169,7 +170,8 @@ def open_remote_context(
     length = min(n_ctx or engine.n_ctx, engine.n_ctx or n_ctx or 0)
     if length < MIN_CTX:
         raise UsageError(
-            f"{engine.address.url}: does not say how long a context may be", hint="--ctx says it"
+            f"{engine.address.url}: does not say how long a context may be",
+            hint="give it with --ctx",
         )
     with (
         EngineConnection(engine.address) as connection,
@@ -194,7 +196,7 @@ def special_tokens(family: Family) -> list[str]:
 
 
 def _is_served_file(path: Path, engine: ServedEngine) -> bool:
-    """Return whether the vocabulary is that of the very file which the engine has loaded."""
+    """Return whether the vocabulary is from the same file that the engine has loaded."""
     return any(path.name == Path(name).name for name in engine.names)
 
 

@@ -1,7 +1,7 @@
-"""What a model takes on a machine, and how fast it will be, before anything is downloaded.
+"""Plan how much memory a model takes on a machine, and how fast it is, before a download.
 
-Joins names (``catalog``), headers that a conversion would give (``convert``) and the search for
-settings (``plan``). Reads headers only.
+Combines names (``catalog``), the headers that a conversion would write (``convert``) and the search
+for settings (``plan``). It reads only headers.
 """
 
 from .model_plan import ModelPlan, plan

@@ -45,20 +45,20 @@ def assess_named(
 ) -> Assessed:
     """Assess the model that ``name`` means.
 
-    On this machine, llama.cpp's own sizing of a file that is here is the last word.
+    For a file on this machine, llama.cpp's own sizing replaces the computed one.
 
     Args:
         name: as for :func:`plan`.
         quant: as for :func:`plan`.
         machine: the machine to plan for.
-        rates: what it reads a second.
+        rates: the rates at which it reads memory and disk.
         chosen: what the user decided.
-        described: whether the machine is another one than this.
-        fast_enough: tokens a second that a quantization should give to be chosen.
+        described: whether the machine is described, and not this one.
+        fast_enough: tokens per second that a quantization should reach to be chosen.
 
     Raises:
         NotFoundError: the model does not exist.
-        UsageError: what is decided cannot be had.
+        UsageError: the chosen settings are not possible.
     """
     from dslocal.engine import loader
     from dslocal.plan.assessment import assess
@@ -103,7 +103,8 @@ def assess_registry(
 ) -> list[Assessment]:
     """Assess every model of models.yaml, smallest first.
 
-    Each comes in the quantization to take on this machine, or in ``quant`` where that is given.
+    Each is assessed in the quantization to choose on this machine, or in ``quant`` if that is
+    given.
     """
     from dslocal import catalog
 

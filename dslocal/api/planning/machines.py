@@ -1,5 +1,5 @@
-"""The machine that is planned for, and its rates: this one, probed and measured, or another,
-described by options.
+"""The machine of a plan and its rates: this machine, probed and measured, or one that options
+describe.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _BANDWIDTH = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*(?:([GT])B?(?:/s)?)?", re.IG
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """What is said of a machine that is not here, as it was written.
+    """The description of a machine, as the user wrote it.
 
     Attributes:
         ram: its RAM, such as "128GiB".
-        vram: the memory of its GPUs: each text one size, or several with commas between.
+        vram: the memory of its GPUs: each text is one size, or several separated by commas.
         os: "linux", "macos" or "windows".
         gpu: its GPUs by name, such as "RTX 4090".
         cpu: its CPU by name, such as "EPYC 9554".
@@ -70,10 +70,10 @@ THIS_MACHINE = MachineOptions()
 def machine_and_rates(options: MachineOptions = THIS_MACHINE) -> tuple[Machine, Rates]:
     """Return the machine that options describe, and its rates.
 
-    Options that say nothing of RAM, CPU or OS change this machine's GPUs alone.
+    Options without RAM, CPU and OS describe this machine with other GPUs.
 
     Raises:
-        UsageError: the options make no machine.
+        UsageError: the options do not describe a possible machine.
     """
     os = None if options.os is None else options.os.lower()
     if os is not None and os not in OSES:
@@ -108,8 +108,8 @@ def with_workers(machine: Machine, rates: Rates, workers: Sequence[str]) -> Mach
         workers: each as ``HOST:PORT``.
 
     Raises:
-        UsageError: llama.cpp's RPC library is not there.
-        WorkerError: a worker is not there, or runs another llama.cpp.
+        UsageError: llama.cpp's RPC library is missing.
+        WorkerError: a worker cannot be reached, or runs another llama.cpp.
     """
     if not workers:
         return machine
@@ -123,7 +123,7 @@ def with_workers(machine: Machine, rates: Rates, workers: Sequence[str]) -> Mach
 def with_ssd_of(
     file: Path, machine: Machine, rates: Rates, *, stream_experts: bool = False
 ) -> Rates:
-    """Return ``rates`` with what the disk gives that ``file`` is on, measured on the file.
+    """Return ``rates`` with the rate of the disk that holds ``file``, measured with the file.
 
     Args:
         file: a model's file, or its first.
@@ -158,7 +158,9 @@ def _with_gpus(machine: Machine, sizes: Sequence[int] | None, parts: Parts) -> M
     """Return ``machine`` with other GPUs, or with more or less memory on those that it has."""
     if parts.gpus or parts.bandwidth or (not machine.gpus and sizes):
         if machine.unified:
-            raise UsageError("--gpu: the GPU of this machine shares its RAM; --ram makes another")
+            raise UsageError(
+                "--gpu: the GPU of this machine shares its RAM; --ram describes another machine"
+            )
         gpus, notes = described_gpus(sizes, parts)
         return replace(machine, gpus=tuple(gpus), notes=(*machine.notes, *notes))
     sizes = [min(size, machine.ram) if machine.unified else size for size in sizes or ()]
@@ -168,7 +170,7 @@ def _with_gpus(machine: Machine, sizes: Sequence[int] | None, parts: Parts) -> M
         if size
     ]
     planned = " and ".join(map(binary_size, sizes))
-    note = f"--vram: {planned} of GPU memory are planned with"
+    note = f"--vram: only {planned} of GPU memory can be used for the plan"
     return replace(machine, gpus=tuple(taken), notes=(*machine.notes, note))
 
 
@@ -180,7 +182,7 @@ def _os_of(chip: Chip, os: str | None, default: Os) -> Os:
     """Return the operating system of a machine with a chip. Raises UsageError for another one."""
     is_mac = chip.kind == "metal"
     if os is not None and (os == "macos") != is_mac:
-        raise UsageError(f"--os {os}: {chip.name} is not a chip of such a machine")
+        raise UsageError(f"--os {os}: {chip.name} does not run that system")
     if is_mac:
         return "macos"
     return default if default != "macos" else "linux"
@@ -225,15 +227,15 @@ def _bandwidth(text: str) -> float:
 
 
 def _memory(text: str, option: str, *, least: int) -> int:
-    """Memory is sold in binary units, whatever they are called: 16GB is 16 GiB. Raises UsageError
-    naming ``option``.
+    """Return the bytes of a size of memory, which is sold in binary units: 16GB is 16 GiB. Raises
+    UsageError that names ``option``.
     """
     try:
         return size_in_bytes(re.sub(r"(?i)(?<=[kmgt])b?\s*$", "iB", text), least=least)
     except UsageError as e:
         hint = (
-            f"as 16GB, which is 16 GiB here; {binary_size(least)} or more"
+            f"for example 16GB, which is read as 16 GiB; at least {binary_size(least)}"
             if least
-            else "as 8GB, which is 8 GiB here; 0 for none"
+            else "for example 8GB, which is read as 8 GiB; 0 for none"
         )
         raise UsageError(f"{option}: {text!r:.40} is not a size of memory", hint=hint) from e

@@ -25,12 +25,12 @@ class ModelPlan:
         quant: its quantization.
         verdict: "gpu", "offload" (GPU and CPU), "cpu", "ssd" (read from the disk as needed), or
             "no".
-        settings: what it is loaded with.
-        memory: bytes by part and device.
-        tokens_per_second: the forecast for decoding, from a full context to an empty one.
-        gave_up: what had to be given up to make it fit, in this order.
-        lacking: bytes that are missing where the verdict is "ssd" or "no".
-        download: bytes to download first, 0 for what is here.
+        settings: the settings for loading it.
+        memory: bytes by part of the model and by device.
+        tokens_per_second: the forecast for decoding: with a full context, and with an empty one.
+        gave_up: the reduction steps that make it fit, in their order.
+        lacking: bytes of memory that are missing if the verdict is "ssd" or "no".
+        download: bytes to download; 0 for a model on this machine.
     """
 
     model: str
@@ -45,7 +45,7 @@ class ModelPlan:
 
     @property
     def fits(self) -> bool:
-        """Return whether it runs at all."""
+        """Return whether the model runs."""
         return self.verdict != "no"
 
 
@@ -69,9 +69,9 @@ def plan(
     """Plan how a model runs on this machine, or on one that is described.
 
     Args:
-        model: a name, a GGUF file, a checkpoint folder, or OWNER/NAME on the hub.
-        quant: the quantization, such as "Q4_K_M". Without it, the one to take on that machine: the
-            best that answers fast enough.
+        model: a name, a GGUF file, a checkpoint folder, or OWNER/NAME on the Hugging Face Hub.
+        quant: the quantization, such as "Q4_K_M". By default the best that is fast enough on that
+            machine.
         n_ctx: tokens of context.
         kv_type: "f16", "q8_0" or "q4_0" for the KV cache.
         n_gpu_layers: layers on the GPU.
@@ -83,14 +83,15 @@ def plan(
         gpu: its GPU by name, such as "RTX 4090", or each of them.
         cpu: its CPU by name, such as "EPYC 9554".
         chip: its chip, where CPU and GPU share the RAM, such as "M4 Max".
-        bandwidth: GB/s of the GPU's memory, or of the RAM without a GPU that has its own.
+        bandwidth: GB/s of the GPU's memory, or of the RAM where no GPU has memory of its own.
 
     Returns:
-        The plan. One that does not fit is an answer too: see ``fits``.
+        The plan, also if the model does not fit: see ``fits``.
 
     Raises:
         NotFoundError: the model does not exist.
-        UsageError: an argument is out of range, or what is decided cannot be had on any machine.
+        UsageError: an argument is out of range, or the chosen settings are not possible on any
+            machine.
     """
     chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe)
     chosen = replace(chosen, stream_experts=streams_experts(stream_experts))

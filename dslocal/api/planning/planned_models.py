@@ -1,4 +1,4 @@
-"""From what a user names to the model that is planned: its header, file and download."""
+"""Find the model that a user names for a plan: its header, file and download."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def other_quants(name: str, model: PlannedModel, cores: int) -> list[tuple[str, PlannedModel]]:
-    """Return the model's other quantizations by name, for what is not here as a file."""
+    """Return the other quantizations by name, for a model that is not a file on this machine."""
     if not model.method:
         return []
     return [
@@ -56,15 +56,16 @@ def planned_model(name: str, quant: str | None, cores: int) -> PlannedModel:
         entry = registered.entry
         if quant and registered.quant and quant.upper() != registered.quant.upper():
             raise UsageError(
-                f"--quant {quant}: and {name:.200} names {registered.quant}", hint="one of them"
+                f"--quant {quant} contradicts {name:.200}, which names {registered.quant}",
+                hint="use one of them",
             )
         return model_of_entry(entry, quant or registered.quant or entry.quant, cores)
     found = resolve.resolve_model(name)
     if isinstance(found, Path):
         if quant:
             raise UsageError(
-                f"--quant: {found.name} is a GGUF file, and is as it is",
-                hint="a checkpoint or a name can be converted",
+                f"--quant: {found.name} is a GGUF file, whose quantization is fixed",
+                hint="give a checkpoint or a name, or use dslocal quantize",
             )
         return _model_of_file(found)
     checkpoint = converter.open_checkpoint(converter.FolderSource(found.folder))
@@ -99,9 +100,9 @@ def model_on_hub(
     choose: Callable[[Iterable[Assessment]], Assessment],
     cores: int,
 ) -> PlannedModel | None:
-    """Return what ``name`` stands for on the hub or behind a URL, by headers alone.
+    """Return the model that ``name`` means on the hub or at a URL, from headers only.
 
-    None for what models.yaml knows, or is here.
+    Returns None for a model of models.yaml or on this machine.
     """
     from dslocal.catalog.downloads.download_choice import choose_download
     from dslocal.catalog.locations import find_published
@@ -115,7 +116,7 @@ def model_on_hub(
 
 
 class RegisteredModel(NamedTuple):
-    """A model of models.yaml, and the quantization that was written behind its name, if any."""
+    """A model of models.yaml, and the quantization in its name, if any."""
 
     entry: ModelEntry
     quant: str
@@ -144,7 +145,7 @@ def _model_of_file(path: Path) -> PlannedModel:
 
 
 def model_of_entry(entry: ModelEntry, quant: str, cores: int) -> PlannedModel:
-    """Return a model of models.yaml as it would be had."""
+    """Return a model of models.yaml as ``dslocal pull`` would get it."""
     import dslocal.convert as converter
     from dslocal.catalog.downloads import offers
     from dslocal.plan.assessment import PlannedModel
@@ -168,7 +169,7 @@ def model_of_entry(entry: ModelEntry, quant: str, cores: int) -> PlannedModel:
 
 
 def _outlined(name: str, config: Mapping[str, Any], quant: str) -> PlannedModel:
-    """Return the model that a checkpoint that is here becomes."""
+    """Return the model that a checkpoint on this machine converts to."""
     import dslocal.convert as converter
     from dslocal.plan.assessment import PlannedModel
 

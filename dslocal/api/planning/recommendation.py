@@ -1,6 +1,6 @@
-"""The best real model for a machine: what to tell somebody who knows none.
+"""Recommend the best real model for a machine, for users who do not know any model.
 
-Asks no network. The first screen of a chat, ``dslocal fit`` and ``dslocal pull`` plan with the same
+Uses no network. The first screen of a chat, ``dslocal fit`` and ``dslocal pull`` plan with the same
 machine, rates and settings, so that they say the same.
 """
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RecommendedModel:
-    """A model to take on a machine, in the quantization that ``dslocal pull`` would take.
+    """A recommended model, in the quantization that ``dslocal pull`` would choose.
 
     Attributes:
         name: its name in models.yaml.
         quant: its quantization.
         download: bytes to fetch.
-        disk: the most bytes of disk that getting it ever takes.
+        disk: the most bytes of disk that a download and conversion needs at any time.
         tokens_per_s: the middle of the forecast.
         runs: where it runs: "gpu", "offload" (GPU and CPU) or "cpu".
-        is_fast: whether it answers as fast as was asked for.
+        is_fast: whether it reaches the wanted speed.
     """
 
     name: str
@@ -125,7 +125,7 @@ def better_model(
     chosen: Overrides,
     fast_enough: float = MIN_TOKENS_PER_S,
 ) -> RecommendedModel | None:
-    """Return the model to take in place of one that the machine's memory does not hold.
+    """Return the model to choose instead of one that does not fit into the machine's memory.
 
     Args:
         found: the model on the machine.
@@ -157,7 +157,7 @@ def _recommendation(row: Assessment, *, is_fast: bool) -> RecommendedModel:
 
 
 def unused_gpu_here() -> str:
-    """Return what is to be said of a GPU here that llama.cpp was not built for; empty for none.
+    """Return a note about a GPU of this machine that llama.cpp was not built for; empty for none.
 
     Takes some milliseconds.
     """

@@ -29,11 +29,12 @@ OnNotice = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a caller does for a measurement.
+    """Functions that a measurement calls.
 
     Attributes:
         load: Loads a model by a load config.
-        on_progress: Receives the model at work, its chunks that are done, and all of them.
+        on_progress: Receives the name of the model, the number of its finished chunks, and the
+            number of all.
         on_notice: Receives lines that a user should see.
     """
 
@@ -49,8 +50,7 @@ class ComparedModel:
     Attributes:
         path: The file.
         header: Its header, with the tensors of all parts.
-        family: How the conversations that ship are prompted, where they are evaluated; None
-            otherwise, for a model of any family.
+        family: The family for dslocal's own conversations, if they are evaluated; None otherwise.
     """
 
     path: Path
@@ -76,7 +76,7 @@ class ComparedModel:
 
 @dataclass(frozen=True)
 class EvaluatedText:
-    """What is evaluated.
+    """The text to evaluate.
 
     Attributes:
         files: Files that are evaluated as plain text; empty for the conversations that ship.
@@ -116,7 +116,9 @@ class EvaluatedText:
         else:
             if model.family is None:
                 raise UsageError(
-                    f"{model.name}: no text, and no family to prompt one", hint="--text"
+                    f"{model.name}: no --text is given, and the model has no family for dslocal's "
+                    "own text",
+                    hint="--text",
                 )
             ids = calibration_ids(model.family, vocabulary, model.header.eos_token, HELD_OUT)
         limit = self.max_tokens if self.max_chunks is None else self.max_chunks * n_ctx

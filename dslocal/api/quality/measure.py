@@ -1,4 +1,4 @@
-"""Score models against a reference, and say how far each is from it."""
+"""Compare models with a reference: score every token, and summarize the differences."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SUFFIX = ".scores"
 
 @dataclass(frozen=True)
 class Quality:
-    """How far a model is from its reference.
+    """The differences between a model and its reference.
 
     Attributes:
         name: The name of its file, with the quantization.
@@ -83,18 +83,18 @@ def quality(
 ) -> Quality:
     """Measure a model against a reference, with llama-perplexity's protocol and figures.
 
-    The reference is evaluated once; its log-probabilities are kept in the cache. An interrupted
-    call is continued by the next one with the same arguments.
+    The reference is evaluated once; its log-probabilities are kept in the cache. The next call with
+    the same arguments continues an interrupted one.
 
     Args:
         model: a name, a GGUF file, or a checkpoint folder.
         reference: the same model in full precision, or a file of log-probabilities that
             ``dslocal quality -o`` or ``llama-perplexity --kl-divergence-base`` wrote.
-        text: files that are evaluated as plain text. Without them, conversations that ship with
+        text: files that are evaluated as plain text. By default conversations that ship with
             dslocal, in the reference's prompt format.
-        tokens: evaluate at most this many, rounded up to whole chunks. Without it, all.
-        n_ctx: tokens of a chunk, the second half of which is scored. Without it, 512.
-        family: how the reference is prompted, if its file does not say.
+        tokens: evaluate at most this many, rounded up to whole chunks. By default all.
+        n_ctx: tokens of a chunk; the second half is scored. By default 512.
+        family: the family to prompt the reference as, if its file does not say it.
         on_progress: receives the name of the model that is evaluated, how many chunks are done, and
             how many there are.
         on_notice: receives lines that a user should see. Without it they are logged as warnings
@@ -174,7 +174,8 @@ def reference_job(
     text: EvaluatedText,
     family: str | None,
 ) -> ReferenceJob:
-    """Return what a reference evaluates, for models that can be compared with it.
+    """Return the reference of a measurement, after checking that the models can be compared with
+    it.
 
     Args:
         models: The models that will be measured.
@@ -199,7 +200,7 @@ def reference_job(
         )
     except UnsupportedModelError as e:
         raise UnsupportedModelError(
-            str(e), hint="--text FILE evaluates your own text, with any model"
+            str(e), hint="use --text FILE, which works with any model"
         ) from e
 
 
@@ -210,7 +211,7 @@ def _load(path: Path, config: LoadConfig) -> LlamaModel:
 
 
 def measure(model: ComparedModel, reference: ReferenceFile, hooks: Hooks) -> Quality:
-    """Return how far a model is from a reference.
+    """Return the differences between a model and a reference.
 
     Scores that an earlier run kept in the cache are used.
 
@@ -228,7 +229,7 @@ def measure(model: ComparedModel, reference: ReferenceFile, hooks: Hooks) -> Qua
         raise UsageError(
             f"{model.path.name}: has {positions:,} positions, and the reference's chunks have "
             f"{reference.shape.n_ctx:,} tokens",
-            hint="a smaller --ctx",
+            hint="use a smaller --ctx",
         )
     scores = _scores(model, reference, hooks)
     return Quality(
@@ -241,7 +242,7 @@ def measure(model: ComparedModel, reference: ReferenceFile, hooks: Hooks) -> Qua
 
 
 def _scores(model: ComparedModel, reference: ReferenceFile, hooks: Hooks) -> Scores:
-    """Return the scores of all tokens: kept ones, and those that are missing."""
+    """Return the scores of all tokens, and compute those that are not kept."""
     known = f"{model.content_hash()}\0{reference_identity(reference)}"
     identity = hashlib.sha256(known.encode()).hexdigest()
     folder = quality_dir()

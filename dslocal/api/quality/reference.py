@@ -40,7 +40,7 @@ SUFFIX = ".kld"
 
 @dataclass(frozen=True)
 class ReferenceJob:
-    """What models are measured against.
+    """The reference that models are compared with.
 
     Attributes:
         model: The reference model.
@@ -56,7 +56,7 @@ class ReferenceJob:
 
 
 def open_kept(path: Path) -> ReferenceFile:
-    """Open log-probabilities that were kept, by dslocal or by llama-perplexity.
+    """Open log-probabilities that dslocal or llama-perplexity has written.
 
     Raises:
         NotFoundError: The file does not exist.
@@ -79,7 +79,7 @@ def reference_identity(reference: ReferenceFile) -> str:
 
 
 def evaluate_reference(job: ReferenceJob, hooks: Hooks) -> ReferenceFile:
-    """Return the log-probabilities of a model: kept ones if there are any, else evaluated now.
+    """Return the log-probabilities of a model, and evaluate them if they are not kept.
 
     Raises:
         UsageError: The text is too short, or ``out`` exists and holds something else.
@@ -146,8 +146,8 @@ def _open_whole(
         reference.close()
         if not replaces:
             raise UsageError(
-                f"{path}: was made with another model, text or --ctx",
-                hint="--force replaces it",
+                f"{path}: was written with another model, text or --ctx",
+                hint="add --force to replace it",
             )
         return None
     if not reference.missing_chunks():
@@ -181,7 +181,7 @@ def _is_of(reference: ReferenceFile, seal: ReferenceSeal) -> bool:
 
 
 def _require_room(path: Path, nbytes: int, hooks: Hooks) -> None:
-    """Tell the user how large a file will be. Raises DslocalError if it does not fit there."""
+    """Tell the user the size of a file. Raises DslocalError if the disk has no room for it."""
     if not is_folder(path.parent):
         raise NotFoundError(f"{path.parent}: no such folder")
     free = shutil.disk_usage(path.parent).free
@@ -190,7 +190,7 @@ def _require_room(path: Path, nbytes: int, hooks: Hooks) -> None:
         raise DslocalError(
             f"{path}: the reference's log-probabilities take {size}, and only "
             f"{decimal_size(free)} are free",
-            hint="fewer --tokens, or -o FILE on another disk",
+            hint="use fewer --tokens, or -o FILE on another disk",
         )
     hooks.on_notice(f"the reference's log-probabilities take {size}: {path}")
 

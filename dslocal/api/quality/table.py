@@ -1,4 +1,4 @@
-"""Several models that were measured against one reference: the rows of a table, and of JSON."""
+"""The result of comparing several models with one reference, for a table and for JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .measure import Quality
 
 @dataclass(frozen=True)
 class MeasuredModels:
-    """What was measured, and on what.
+    """The models that were compared, their reference and the text.
 
     Attributes:
         reference: The name of the reference.

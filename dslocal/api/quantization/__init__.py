@@ -1,1 +1,1 @@
-"""Quantizations of GGUF files, importance matrices for small ones, and which files are written."""
+"""Quantize GGUF files, make importance matrices for that, and choose the files to write."""

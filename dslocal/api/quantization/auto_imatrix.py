@@ -1,8 +1,8 @@
-"""``--imatrix auto``: an importance matrix that is made before small quantizations are.
+"""``--imatrix auto``: make an importance matrix before the quantizations that need it.
 
-If no good GGUF file of the model is here, one is made first, in Q8_0 or V4's own MXFP4. The model
-evaluates the calibration text, which gives the matrix. The intermediate files lie beside the
-output, so the same call continues an interrupted run, and the bytes are the same.
+If there is no suitable GGUF file of the model, one is made first, in Q8_0 or V4's own MXFP4. The
+model evaluates the calibration text, which gives the matrix. The intermediate files are beside the
+output, so that the same call continues an interrupted run, with the same bytes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def identity_of(checkpoint: Checkpoint) -> str:
 
 @dataclass(frozen=True)
 class MeasuredPlan:
-    """A plan that needs an importance matrix first, and how that is made.
+    """A plan that needs an importance matrix first, and the plan for making it.
 
     Attributes:
         auto: The intermediate files.
@@ -66,7 +66,7 @@ class MeasuredPlan:
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """Return what is done, in order."""
+        """Return the phases in their order."""
         steps = [
             ("imatrix", "measuring", "measured"),
             ("quantize", "quantizing", "quantized"),
@@ -99,7 +99,7 @@ class MeasuredPlan:
         return sizes["imatrix"] + max(model, sizes["quantize"])
 
     def carry_out(self, progress: WorkProgress, jobs: int | None) -> ConversionPlan:
-        """Make the model and the matrix, as far as they are missing, and return the plan.
+        """Make the model and the matrix if they are missing, and return the plan.
 
         Raises:
             ConversionError: The disk is too small.
@@ -146,7 +146,8 @@ class MeasuredPlan:
             raise ConversionError(
                 f"{folder}: all steps need {decimal_size(needed)}, and only "
                 f"{decimal_size(free)} are free",
-                hint="make room, or use another -o; --imatrix FILE needs room for the outputs only",
+                hint="free some space, or use another -o; --imatrix FILE needs space only for the "
+                "outputs",
             )
 
 
@@ -154,7 +155,7 @@ def require_no_draft_model(mtp: str) -> None:
     """Raise UsageError if a draft model alone is written: it cannot evaluate a text."""
     if mtp in ("only", "dspark-only"):
         raise UsageError(
-            "--imatrix auto: a draft model alone cannot evaluate a text",
+            "--imatrix auto: a draft model cannot evaluate a text without its model",
             hint="leave out --imatrix auto",
         )
 
@@ -181,7 +182,7 @@ def unseen_lines(report: ImatrixReport) -> Iterator[str]:
     if report.unseen_experts:
         yield (
             "experts that saw no token are quantized as if all their weights mattered equally; "
-            "more text, by --text and --merge of dslocal imatrix, reaches more of them"
+            "evaluate more text (dslocal imatrix --text, --merge) to reach more of them"
         )
     if report.unmeasured:
         yield (

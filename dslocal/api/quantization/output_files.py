@@ -26,7 +26,7 @@ DEFAULT_QUANT = "Q4_K_M"
 def choose_recipes(
     quant: str | Sequence[str] | None, file: Path | None, size: str | None
 ) -> list[Recipe]:
-    """Return the recipes that are asked for: by name, by file, or by size.
+    """Return the requested recipes: by name, by file, or by size.
 
     Raises:
         UsageError: more than one way is given, or a name twice.
@@ -34,7 +34,7 @@ def choose_recipes(
     import dslocal.convert as converter
 
     if sum(option is not None for option in (quant, file, size)) > 1:
-        raise UsageError("--quant, --recipe and --size exclude each other")
+        raise UsageError("--quant, --recipe and --size cannot be combined")
     if file:
         return [converter.load_recipe(file)]
     if size:
@@ -43,7 +43,7 @@ def choose_recipes(
     listed = names.split(",") if isinstance(names, str) else list(names)
     recipes: list[Recipe] = [converter.recipe_named(name.strip()) for name in listed]
     if len({recipe.name for recipe in recipes}) < len(recipes):
-        raise UsageError(f"--quant {','.join(listed)}: the same twice")
+        raise UsageError(f"--quant {','.join(listed)}: a quantization is given twice")
     return recipes
 
 
@@ -56,7 +56,7 @@ def choose_outputs(
     has_drafter: bool = False,
     is_auto: bool = False,
 ) -> list[Path]:
-    """Return where each recipe's output goes, and after them the draft model.
+    """Return the output file of each recipe, and then that of the draft model.
 
     Args:
         output: A file, or a folder; one that is not there yet ends in a slash, and is made by
@@ -83,8 +83,9 @@ def choose_outputs(
     targets = [Path(pattern.replace("{quant}", recipe.name)) for recipe in recipes]
     if len(set(targets)) < len(targets):
         raise UsageError(
-            f"{output}: one file for {len(recipes)} quantizations",
-            hint="a folder, which ends in a slash if it is new, or {quant} in the name",
+            f"{output}: this names one file for {len(recipes)} quantizations",
+            hint="name a folder (with a slash at the end if it is new), or put {quant} into the "
+            "name",
         )
     if has_drafter and len(targets) > 1:
         targets.append(Path(pattern.replace("{quant}", "mtp")))
@@ -100,7 +101,7 @@ def choose_outputs(
         if target.is_dir():
             raise UsageError(f"{target}: is a folder")
         if target.exists() and not overwrite:
-            raise UsageError(f"{target}: is already there", hint="--force replaces it")
+            raise UsageError(f"{target} exists already", hint="add --force to replace it")
     return targets
 
 
@@ -130,7 +131,7 @@ def given_imatrix(imatrix: str | Path | None) -> Imatrix | None:
 
 @contextmanager
 def output_folder(targets: Sequence[Path]) -> Iterator[None]:
-    """Make the folder of the outputs where it is new; take it away again if nothing came of it."""
+    """Create the folder of the outputs if it is new; remove it again if nothing was written."""
     folder = targets[0].parent
     is_new = not folder.exists()
     try:
@@ -147,16 +148,17 @@ def output_folder(targets: Sequence[Path]) -> Iterator[None]:
 
 
 def log_name_notice(targets: Sequence[Path], progress: WorkProgress) -> None:
-    """Tell the user if an output is not called as GGUF files are."""
+    """Tell the user if the name of an output does not end in .gguf."""
     other = next((target for target in targets if target.suffix.lower() != ".gguf"), None)
     if other is not None:
         progress.log(
-            f"dslocal: {other.name} does not end in .gguf: programs find GGUF files by that ending"
+            f"dslocal: {other.name} does not end in .gguf: programs recognize GGUF files by that "
+            "ending"
         )
 
 
 def log_warnings(planned: ConversionPlan, progress: WorkProgress) -> None:
-    """Tell the user what the plan of the outputs warns of."""
+    """Pass the warnings of a plan on to the user."""
     for warning in planned.warnings:
         progress.log(f"dslocal: {warning}")
 
@@ -175,8 +177,8 @@ def write_planned(
     Args:
         planned: The plan of the outputs.
         targets: A file for each output.
-        auto: The files of the importance matrix that was made first, which end here; None if none
-            was made.
+        auto: The files of the importance matrix that was made first, which are deleted or kept at
+            the end; None if none was made.
         progress: Receives how much is written.
         jobs: Threads; one a core without it.
         on_planned: Receives the plan before anything is written.

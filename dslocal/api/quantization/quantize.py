@@ -1,6 +1,6 @@
-"""Make another quantization of a GGUF file: which file is read, and where the result goes.
+"""Make another quantization of a GGUF file: find the source, and plan the outputs.
 
-The work itself is done by ``dslocal.convert``; here names become files, and options become a plan.
+``dslocal.convert`` does the work; this module turns names into files, and options into a plan.
 """
 
 from __future__ import annotations
@@ -76,22 +76,22 @@ def quantize(
     is called again with the same arguments.
 
     Args:
-        source: a GGUF file, or the first of several that it is split over, or the name of a model
-            on this machine.
-        output: the file to write, or a folder, which ends in a slash if it is new; ``{quant}`` in
-            it is replaced.
-        quant: a quantization such as "Q4_K_M", or several that are written from one read.
-            "Q4_K_M" where neither this nor ``recipe`` nor ``size`` is given.
-        recipe: a YAML file of regex: type, first match wins.
-        size: the best quantization that fits in this, such as "180GB".
+        source: a GGUF file (of a split one, the first part), or the name of a model on this
+            machine.
+        output: the file to write, or a folder (with a slash at the end if it is new); ``{quant}``
+            in it is replaced.
+        quant: a quantization such as "Q4_K_M", or several that are written in one pass. "Q4_K_M" if
+            neither this nor ``recipe`` nor ``size`` is given.
+        recipe: a YAML file with lines of REGEX: TYPE for tensor names; the first match counts.
+        size: choose types by tensor for the best quality in a file of this size, such as "180GB".
         imatrix: an importance matrix of llama.cpp, GGUF or legacy; "auto" makes one first, by
             evaluating dslocal's calibration text with the source.
-        keep_intermediate: keep that matrix, beside the output.
-        split_experts: write the routed experts into files of their own.
-        split_size: no file is larger than this, such as "40GB".
+        keep_intermediate: keep that matrix beside the output.
+        split_experts: write the routed experts into separate files.
+        split_size: split the output into files of at most this size, such as "40GB".
         jobs: threads; one a core without it.
         overwrite: replace files that are already there.
-        allow_larger: write a file even if it is larger than a source that is quantized already.
+        allow_larger: write a file even if it is larger than its source, which is quantized already.
         on_progress: receives how much is written.
         on_evaluated: receives how many chunks of the calibration text are evaluated, and how many
             there are.
@@ -102,8 +102,8 @@ def quantize(
         A report for each output, in the order of the quantizations.
 
     Raises:
-        UsageError: arguments exclude each other, a file is there already, or it would be larger
-            than a quantized source.
+        UsageError: arguments cannot be combined, a file exists already, or would be larger than a
+            quantized source.
         NotFoundError: the source or the output's folder does not exist.
         GgufError: the source is damaged.
         UnsupportedModelError: dslocal does not quantize the source's architecture.
@@ -141,7 +141,7 @@ def write_quantizations(
     jobs: int | None = None,
     on_planned: Callable[[ConversionPlan], None] | None = None,
 ) -> tuple[ConversionPlan, list[ConversionReport]]:
-    """Quantize a GGUF file as requested, after making the importance matrix if need be.
+    """Quantize a GGUF file as requested, after making the importance matrix if necessary.
 
     Args:
         path: The source.
@@ -212,7 +212,7 @@ def find_gguf(text: str) -> Path:
 
 
 def model_name(path: Path) -> str:
-    """Return what the model in a GGUF file is called: the file's name without its quantization."""
+    """Return the name of the model in a GGUF file: the file's name without its quantization."""
     from dslocal.catalog import conversion_cache
     from dslocal.catalog.quant_names import without_quant
 
@@ -258,8 +258,8 @@ def _plan(
     if sidecar is None:
         return planned
     notice = (
-        f"{sidecar.name} is not quantized: copy it to {targets[0].stem}{SIDECAR_SUFFIX}, "
-        f"and {targets[0].name} drafts with it, too"
+        f"{sidecar.name} is not quantized: copy it to {targets[0].stem}{SIDECAR_SUFFIX}so that "
+        f"{targets[0].name} drafts with it"
     )
     return replace(planned, warnings=(*planned.warnings, notice))
 
@@ -268,4 +268,4 @@ def _require_others(targets: Iterable[Path], sources: Sequence[Path]) -> None:
     """Raise UsageError if a file would be written over the one that it is made from."""
     for target in targets:
         if target.exists() and any(target.samefile(source) for source in sources):
-            raise UsageError(f"{target}: is the source itself", hint="name another file with -o")
+            raise UsageError(f"{target}: is the source itself", hint="choose another file with -o")

@@ -1,1 +1,1 @@
-"""How a published model is had: what is offered of it, and which offer is taken here."""
+"""The ways to get a published model, and the choice between them."""

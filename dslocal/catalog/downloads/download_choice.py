@@ -1,4 +1,4 @@
-"""Which offer of a published model is taken here.
+"""Choose the best way to get a published model on this machine.
 
 Which quantization it is, :mod:`dslocal.plan.choice` says. Of its offers the one that needs less
 time is taken, if the disk has room for it.
@@ -100,15 +100,15 @@ def _choose_of_quant(
     """Return the quickest of one quantization's offers for which the disk has room."""
     if not checked:
         raise NotFoundError(
-            f"{name}: no ready-made file that models.yaml names is there any more",
-            hint="without --gguf it is converted",
+            f"{name}: none of the ready-made files that models.yaml names exists any more",
+            hint="leave out --gguf to convert the checkpoint",
         )
     fitting = [offer for offer in checked if offer.disk <= free]
     if not fitting:
         least = min(offer.disk for offer in checked)
         raise DownloadError(
-            f"{name}: {gigabytes(least)} of disk are needed, {gigabytes(free)} are free",
-            hint="make room, or a smaller --quant",
+            f"{name}: {gigabytes(least)} of disk are needed, and {gigabytes(free)} are free",
+            hint="free some space, or use a smaller --quant",
         )
     best = min(fitting, key=lambda offer: offer.seconds(cores))
     others = tuple(offer for offer in checked if offer is not best)
@@ -120,11 +120,11 @@ def _why(best: Offer, others: Sequence[Offer], free: int, cores: int) -> str:
     """Return in a few words why ``best`` and not one of the others."""
     if not others:
         if best.method == "converted":
-            return "no ready-made file is known to be good"
-        return "the best of its files that runs here"
+            return "models.yaml names no checked ready-made file"
+        return "it is the best of its files that runs here"
     other = min(others, key=lambda offer: offer.seconds(cores))
     if other.disk > free:
-        return f"the disk has no room for the other way, which takes {gigabytes(other.disk)}"
+        return f"the disk has no space for the other way, which takes {gigabytes(other.disk)}"
     kept = "; converting (--convert) would keep the MTP layer" if other.mtp and not best.mtp else ""
     minutes, longer = best.seconds(cores) / 60, other.seconds(cores) / 60
-    return f"about {minutes:,.0f} min at 100 Mbit/s, the other way {longer:,.0f}{kept}"
+    return f"it takes about {minutes:,.0f} min at 100 Mbit/s, the other {longer:,.0f}{kept}"

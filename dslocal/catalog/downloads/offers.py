@@ -1,4 +1,4 @@
-"""What can be had of a published model, and how long each offer takes.
+"""List the ways to get a published model, and how long each takes.
 
 A quantization is offered as ready-made GGUF files, as a conversion of the checkpoint, or both.
 Fetching and converting overlap, so that a conversion takes as long as the slower of the two.
@@ -351,14 +351,14 @@ def nothing_offered(
         why = f"{entry.repository} has only pickled weights, which are never opened"
         return NotFoundError(
             f"{why}, and no ready-made {wanted} is known",
-            hint="a --revision with safetensors, or a GGUF repository by its own name",
+            hint="use a --revision with safetensors, or name a GGUF repository",
         )
     known: set[str] = set()
     if entry is not None:
         known.update(*(ready.files for ready in entry.gguf))
     return NotFoundError(
-        f"{location.name}: no ready-made {wanted} is known to be good",
-        hint=f"ready-made: {', '.join(sorted(known)) or 'none'}; or convert it",
+        f"{location.name}: models.yaml names no checked ready-made {wanted}",
+        hint=f"ready-made: {', '.join(sorted(known)) or 'none'}; or convert the checkpoint",
     )
 
 

@@ -1,4 +1,4 @@
-"""Take a model's name apart, whichever program or page it was copied from.
+"""Parse a model's name, from whatever program or page it was copied.
 
 Understood are pages and files of the hub and its mirrors (``https://huggingface.co/OWNER/NAME``,
 ``…/blob/main/FILE``, ``hf.co/OWNER/NAME``, ``hf://OWNER/NAME/FILE``), ``OWNER/NAME:QUANT`` as
@@ -140,8 +140,9 @@ def _page_of(text: str) -> Spelling | None:
     if host in OTHER_HOSTS:
         repository = "/".join(bare.removeprefix("models/").split("/")[:2])
         raise UsageError(
-            f"{text!r:.200} is a page of {OTHER_HOSTS[host]}, and models come from Hugging Face",
-            hint=f"perhaps dslocal pull {repository:.100}",
+            f"{text!r:.200} is a page of {OTHER_HOSTS[host]}, and dslocal downloads models from "
+            "Hugging Face",
+            hint=f"try dslocal pull {repository:.100}",
         )
     if host in OLLAMA_HOSTS:
         return _ollama_name(bare)
@@ -208,7 +209,7 @@ def _at_revision(found: Spelling, view: str, rest: list[str], text: str) -> Spel
     if not quant and not is_quant_spelling(folder):
         raise UsageError(
             f"{text!r:.200} is a folder of the repository",
-            hint=f"name a file in it, or {found.repository} and --quant",
+            hint=f"name a file in it, or use {found.repository} with --quant",
         )
     return replace(found, revision=revision, quant=normal_quant(quant or folder))
 
@@ -271,7 +272,7 @@ def _ollama_name(text: str) -> Spelling | None:
         name = name.split("/")[1]  # without …/tags, …/blobs
     if "/" in name:
         raise UsageError(
-            f"{text!r:.200} is a name at Ollama alone",
+            f"{text!r:.200} is a name that only Ollama knows",
             hint=f"ollama pull {name:.100}, then dslocal import {name:.100}",
         )
     return _named(name if ":" in name else f"{name}:latest") if name else None

@@ -1,4 +1,4 @@
-"""Names near one that is not known, for messages."""
+"""Suggest known names that are similar to an unknown one, for messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KNOWN_ELSEWHERE = {
     "janus": "it makes images, which dslocal does not; the models that it runs write text",
 }
 FOREIGN = re.compile(r"(llama|codellama|qwen|qwq|mistral|mixtral|gemma|phi|gpt|kimi|glm|granite)")
-OF_OTHERS = "dslocal runs DeepSeek's models; for others, Ollama or llama.cpp"
+OF_OTHERS = "dslocal runs only DeepSeek's models; Ollama or llama.cpp run others"
 
 
 def why_not(text: str) -> str:

@@ -77,7 +77,7 @@ def _config(section: Section, key: str) -> dict[str, Any]:
 def _bundled_folder(section: Section, key: str) -> Path:
     """Return the folder of a checkpoint inside this package."""
     if "repository" in section.values:
-        raise section.fail(key, "is given, and so is repository: one of them")
+        raise section.fail(key, "cannot be combined with repository")
     source = section.text(key)
     folder = source.removeprefix(BUNDLED)
     if not source.startswith(BUNDLED) or not _FOLDER.fullmatch(folder):

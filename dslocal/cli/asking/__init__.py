@@ -1,1 +1,1 @@
-"""What ``ask`` is made of: its options, its input, the question, the answers, and their output."""
+"""The parts of ``ask``: its options, its input, the question, the answers, and their output."""

@@ -1,4 +1,4 @@
-"""What ``--json`` prints of an answer."""
+"""The JSON of an answer that ``--json`` prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer on its way out: to stdout as it comes, all else to stderr."""
+"""Write an answer to stdout while it is generated, and everything else to stderr."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def statistics(turn: output.Turn) -> str:
     """Return the counts of an answer in one line."""
     drafts = ""
     if turn.drafted_tokens:
-        drafts = f", {turn.accepted_tokens:,} of {turn.drafted_tokens:,} drafts right"
+        drafts = f", {turn.accepted_tokens:,} of {turn.drafted_tokens:,} drafts accepted"
     return (
         f"{turn.prompt_tokens:,} + {turn.completion_tokens:,} tokens "
         f"({turn.reasoning_tokens:,} of reasoning), "
@@ -137,7 +137,7 @@ def exit_if_incomplete(turns: Sequence[output.Turn], *, has_schema: bool = False
     for turn in turns:
         if turn.loop:
             loop = one_line(str(turn.loop), MAX_SHOWN_LOOP)
-            ended = "" if turn.is_cut else "; its reasoning was closed"
+            ended = "" if turn.is_cut else "; dslocal ended its reasoning"
             print(
                 f"dslocal: the model repeats itself: {loop}{ended} (a higher temperature helps)",
                 file=sys.stderr,
@@ -147,7 +147,8 @@ def exit_if_incomplete(turns: Sequence[output.Turn], *, has_schema: bool = False
     if not cut and not empty:
         return
     if cut and not cut[0].loop:
-        after = f"cut after {cut[0].completion_tokens:,} tokens"
+        tokens = cut[0].completion_tokens
+        after = f"the answer was cut off after {tokens:,} token{'s' if tokens != 1 else ''}"
         print(f"dslocal: {after} ({_remedy(cut[0], has_schema)})", file=sys.stderr)
     raise typer.Exit(ExitCode.CONTEXT_OVERFLOW)
 
@@ -168,10 +169,10 @@ def _remedy(cut: output.Turn, has_schema: bool) -> str:
     """Return what helps against a cut."""
     if has_schema and cut.completion_tokens - cut.reasoning_tokens > RUNAWAY_TOKENS:
         return (
-            "a text or list of the schema did not end: maxLength or maxItems in it bounds that,"
-            " and the question may say how long"
+            "a text or list of the schema did not end: set maxLength or maxItems in the schema, or "
+            "say in the question how long it may be"
         )
-    return "a larger --max-tokens or --ctx lets it continue"
+    return "use a larger --max-tokens or --ctx"
 
 
 def has_no_colour() -> bool:

@@ -1,4 +1,4 @@
-"""What a command reads: its argument, standard input and files."""
+"""Read the input of a command: its argument, standard input and files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_question(typed: str, piped: str, system: str, *, has_files: bool) -> As
     """
     if not typed and not piped:
         what = "a file is not a question" if has_files else "nothing to ask"
-        raise UsageError(what, hint='dslocal ask "What is 47 × 86?", or something on stdin')
+        raise UsageError(what, hint='dslocal ask "What is 47 × 86?", or send a text to stdin')
     return AskInput(typed or piped, piped if typed else "", system)
 
 
@@ -64,7 +64,7 @@ def read_stdin(*, has_question: bool = False) -> prompts.FileText | None:
     if len(data) > prompts.MAX_FILE:
         raise UsageError(
             f"stdin: more than {prompts.MAX_FILE:,} bytes",
-            hint="no context holds so much: send what matters",
+            hint="no model's context holds that much: send only the part that matters",
         )
     return prompts.decode_file(data, "stdin")
 
@@ -74,8 +74,8 @@ def _explain_waiting() -> None:
     with suppress(OSError, ValueError):
         if not select.select([sys.stdin], [], [], STDIN_PATIENCE_S)[0]:
             print(
-                "dslocal: waiting for stdin, which goes with the question "
-                "(</dev/null leaves it out)",
+                "dslocal: waiting for stdin, which is sent with the question (add </dev/null to "
+                "send none)",
                 file=sys.stderr,
                 flush=True,
             )
@@ -92,7 +92,7 @@ def require_files(files: Iterable[Path]) -> None:
     """
     files = list(files)
     if sum(map(names_stdin, files)) > 1:
-        raise UsageError("stdin can be read once only", hint="write it into a file first")
+        raise UsageError("stdin can be read only once", hint="write it to a file first")
     for file in files:
         if not names_stdin(file) and not os.path.lexists(file):
             raise NotFoundError(f"{one_line(str(file))}: no such file", hint=_near(file))
@@ -101,7 +101,7 @@ def require_files(files: Iterable[Path]) -> None:
 def _near(file: Path) -> str:
     """Return a hint: the files of the folder that may be meant, or where it was looked for."""
     if file.parts[:1] in (("http:",), ("https:",)):
-        return "an address is not fetched: save the page, or curl ADDRESS | dslocal ask …"
+        return "dslocal ask fetches no web page: save it first, or use curl ADDRESS | dslocal ask …"
     from difflib import get_close_matches
 
     try:
@@ -110,7 +110,7 @@ def _near(file: Path) -> str:
     except OSError:
         return f"the folder {file.parent} cannot be read either"
     near = get_close_matches(file.name, names, 3)
-    return f"there is {', '.join(near)}" if near else f"looked for in {file.parent.absolute()}"
+    return f"did you mean {' or '.join(near)}?" if near else f"looked in {file.parent.absolute()}"
 
 
 def plain_text(text: str) -> str:

@@ -25,7 +25,7 @@ class QuestionOptions:
         str | None,
         typer.Argument(
             metavar="QUESTION",
-            help="The question. With something on stdin as well, that comes before it.",
+            help="The question. Text from stdin is put before it.",
             show_default=False,
         ),
     ] = None
@@ -33,7 +33,10 @@ class QuestionOptions:
     system: Annotated[
         str,
         typer.Option(
-            "-s", "--system", metavar="TEXT", help="Instructions that go before the question."
+            "-s",
+            "--system",
+            metavar="TEXT",
+            help="The system prompt: instructions before the question.",
         ),
     ] = ""
     file: Annotated[
@@ -52,7 +55,7 @@ class QuestionOptions:
             "-t",
             "--template",
             metavar="NAME",
-            help="A named prompt of config.toml; its {input} is the question and stdin.",
+            help="Use a prompt of config.toml; {input} in it becomes stdin and the question.",
             show_default=False,
             autocompletion=completion_values.templates,
         ),
@@ -63,7 +66,7 @@ class QuestionOptions:
             "-p",
             "--param",
             metavar="NAME=VALUE",
-            help="A variable of the template. Repeatable.",
+            help="Set a variable of the template. Repeatable.",
             show_default=False,
         ),
     ] = None
@@ -72,7 +75,8 @@ class QuestionOptions:
         typer.Option(
             "--search-results",
             metavar="FILE",
-            help="Answer from web pages: a JSON list of title, url, date and content.",
+            help="Answer from the web pages of this file: a JSON list of objects with title, url, "
+            "date and content.",
         ),
     ] = None
 
@@ -89,7 +93,8 @@ class AnswerOptions:
         typer.Option(
             "--schema",
             metavar="FILE",
-            help="Answer with JSON as this JSON Schema says. Reasoning stays free.",
+            help="Answer with JSON that is valid under this JSON Schema. It does not constrain the "
+            "reasoning.",
             show_default=False,
         ),
     ] = None
@@ -98,7 +103,8 @@ class AnswerOptions:
         typer.Option(
             "--grammar",
             metavar="FILE",
-            help="Answer in this GBNF grammar. Reasoning stays free.",
+            help="Answer with text that this GBNF grammar accepts. It does not constrain the "
+            "reasoning.",
             show_default=False,
         ),
     ] = None
@@ -110,7 +116,7 @@ class OutputOptions:
     """How many answers are drawn, and what of them is printed."""
 
     final: Annotated[
-        bool, typer.Option("--final", help="Ask for a boxed final answer and print that alone.")
+        bool, typer.Option("--final", help="Ask for a boxed final answer, and print only that.")
     ] = False
     samples: Annotated[
         int | None,
@@ -118,7 +124,7 @@ class OutputOptions:
             "-n",
             "--samples",
             metavar="N",
-            help="Draw N answers; the k-th has the seed + k.",
+            help="Generate N answers; answer k has the seed + k.",
             show_default=False,
         ),
     ] = None
@@ -127,8 +133,8 @@ class OutputOptions:
         typer.Option(
             "--vote",
             help=(
-                "Print the final answer that most of the samples give. "
-                f"[{DEFAULT_VOTERS} of them without -n]"
+                "Print the final answer that more than half of N samples give. [without -n: "
+                f"{DEFAULT_VOTERS} samples]"
             ),
         ),
     ] = False
@@ -150,7 +156,7 @@ class OutputOptions:
         if not 1 <= self.count <= MAX_SAMPLES:
             raise UsageError(f"-n {self.count} is out of range", hint=f"1 to {MAX_SAMPLES}")
         if self.vote and self.count < 2:
-            raise UsageError("a vote needs two answers at least", hint="-n 8 --vote")
+            raise UsageError("--vote needs at least two answers", hint="-n 8 --vote")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,16 +174,17 @@ class AskOptions:
     show_thinking: Annotated[
         bool | None,
         typer.Option(
-            "--show-thinking/--hide-thinking", help="Reasoning on stderr. [when it is a terminal]"
+            "--show-thinking/--hide-thinking", help="Print the reasoning on stderr. [on a terminal]"
         ),
     ] = None
     family: options.FamilyFlag = None
     cold: Annotated[
         bool,
-        typer.Option("--cold", help="Load the model here, though a running dslocal serve has it."),
+        typer.Option("--cold", help="Load the model even if a running dslocal serve has it."),
     ] = False
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be sent, and generate nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print the prompt and the settings, and generate nothing."),
     ] = False
 
     @property
@@ -210,20 +217,23 @@ class AskOptions:
         output, answer = self.output, self.answer
         if self.question.param and not self.question.template:
             raise UsageError(
-                "-p has no place without a template", hint="-t NAME; dslocal templates lists them"
+                "-p needs a template", hint="add -t NAME; dslocal templates lists the templates"
             )
         shapes = {"--schema": answer.schema, "--grammar": answer.grammar, "--final": output.final}
         given = [name for name, value in shapes.items() if value]
         if len(given) > 1:
             raise UsageError(
-                f"{given[0]} and {given[1]} are two ways to shape an answer", hint="one of them"
+                f"{given[0]} and {given[1]} cannot be combined", hint="use one of them"
             )
         if answer.math is False and (output.final or output.vote):
             asked = "--vote" if output.vote else "--final"
             if not (answer.schema or answer.grammar):
                 raise UsageError(
-                    f"{asked} asks for a boxed answer, and --no-math for none", hint="one of them"
+                    f"{asked} needs the boxed answer that --no-math leaves out",
+                    hint="use one of them",
                 )
         if answer.think_budget is not None and answer.think is False:
-            raise UsageError("--think-budget and --no-think exclude each other", hint="one of them")
+            raise UsageError(
+                "--think-budget and --no-think cannot be combined", hint="use one of them"
+            )
         output.check_count()

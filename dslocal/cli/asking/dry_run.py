@@ -22,7 +22,7 @@ def print_dry_run(prepared: PreparedQuestion, options: AskOptions) -> None:
     """
     file = prepared.file
     if file.engine is not None and file.engine.takes_messages:
-        raise UsageError("--dry-run: DeepSeek's own API renders the prompt itself")
+        raise UsageError("--dry-run cannot show a prompt that DeepSeek's own API writes")
     settings = _settings(prepared, options)
     with session_setup.load_model(file.path, header=file.header, vocab_only=True) as model:
         ids = prompts.encode(prepared.prompt, model)

@@ -73,7 +73,7 @@ def _print_unheld(constraint: output.OutputConstraint) -> None:
     """Print on stderr what the grammar does not enforce, and what is ignored."""
     lines = list(constraint.unknown)
     if constraint.unheld:
-        lines.append(f"only checked once the answer is there: {'; '.join(constraint.unheld)}")
+        lines.append(f"checked only when the answer is complete: {'; '.join(constraint.unheld)}")
     for line in lines:
         print(f"dslocal: {constraint.source}: {one_line(line, MAX_SHOWN_REASONS)}", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""What ``dslocal ask`` prints: one answer, several, or what most of them say."""
+"""Print the result of ``dslocal ask``: one answer, several, or the result of a vote."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _print_final(turn: output.Turn) -> None:
         print(sanitise(answer))
     elif not turn.is_cut and not turn.no_answer:
         raise DslocalError(
-            "the answer has no \\boxed{} in it", hint="without --final the whole answer is printed"
+            "the answer has no \\boxed{} in it", hint="leave out --final to see the whole answer"
         )
 
 
@@ -106,10 +106,10 @@ def _is_majority(vote: evaluation.Vote) -> bool:
 
 def _no_majority(vote: evaluation.Vote) -> str:
     """Return the line for a vote in which no answer was given by more than half."""
-    most = f" (a plurality of {vote.votes} say {vote.answer})" if vote.answer else ""
+    most = f" (the most frequent, {vote.answer}, by {vote.votes})" if vote.answer else ""
     return one_line(
-        f"no majority among {vote.total} answers: no final answer was given by more than half"
-        f"{most}; a larger -n may have one, -n {vote.total} alone prints them"
+        f"no majority among {vote.total} answers: none was given by more than half"
+        f"{most}; a larger -n may find one, and -n {vote.total} without --vote prints all of them"
     )
 
 

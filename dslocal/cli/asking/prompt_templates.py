@@ -1,4 +1,4 @@
-"""The named prompts of config.toml: found by name, and filled in."""
+"""Find the named prompts of config.toml, and fill them in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def template_tables() -> Mapping[str, Any]:
     found = home.read_config().get(TEMPLATES, {})
     if not isinstance(found, dict):
         raise UsageError(
-            f"{home.config_file()}: {TEMPLATES} is not a table", hint="[templates.NAME]"
+            f"{home.config_file()}: {TEMPLATES} is not a table", hint="write it as [templates.NAME]"
         )
     return found
 
@@ -40,9 +40,9 @@ def get_template(name: str) -> prompts.Template:
     if name in tables:
         return prompts.parse_template(name, tables[name], str(home.config_file()))
     near = get_close_matches(name, tables, 3) or sorted(tables)[:MAX_LISTED]
-    hint = f"[templates.NAME] of {home.config_file()} makes one"
+    hint = f"add a table [templates.NAME] to {home.config_file()}"
     if near:
-        hint = f"there is: {', '.join(near)}"
+        hint = f"there are: {', '.join(near)}"
     raise NotFoundError(f"no template is called {name!r:.80}", hint=hint)
 
 
@@ -79,13 +79,13 @@ def _variables(params: Sequence[str]) -> dict[str, str]:
         value = param[len(name) + 1 :]
         if "=" not in param or not name:
             raise UsageError(
-                f"-p {param!r:.60} is not NAME=VALUE", hint="such as -p language=French"
+                f"-p {param!r:.60} is not NAME=VALUE", hint="for example -p language=French"
             )
         if name in values:
-            raise UsageError(f"-p {name!r:.60} is given twice", hint="once is enough")
+            raise UsageError(f"-p {name!r:.60} is given twice", hint="give it once")
         if name == prompts.INPUT:
             raise UsageError(
-                "-p input: the input is what is on stdin or the argument",
+                "-p input: {input} is the argument and stdin, and cannot be set by -p",
                 hint="dslocal help templates",
             )
         values[name] = value.encode("utf-8", "replace").decode("utf-8")

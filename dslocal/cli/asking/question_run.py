@@ -1,4 +1,4 @@
-"""One question at work: its answers are drawn one by one, and judged."""
+"""Run one question: generate its answers one by one, and check them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers from a ``dslocal serve`` of the same user that has the model loaded.
+"""Get answers from a ``dslocal serve`` of the same user that has the model loaded.
 
 They are the same tokens as from a process of its own, sooner. This module knows where to find such
 a server, when it would answer as this command would, and how to read what it sends. Where anything
@@ -155,7 +155,8 @@ class ServedSession:
             if self.is_first and not has_started:
                 raise ServerUnavailableError from e
             raise EngineError(
-                "the dslocal serve that was answering went away", hint="--cold loads the model here"
+                "the running dslocal serve ended before its answer was complete",
+                hint="add --cold to load the model in this process",
             ) from e
 
     def _send(self, connection: HTTPConnection, text: str, seed: int) -> None:

@@ -1,1 +1,1 @@
-"""What ``dslocal chat`` has of its own: its first screen, and another model in mid-conversation."""
+"""Parts of ``dslocal chat``: its first screen, and the change of the model in a conversation."""

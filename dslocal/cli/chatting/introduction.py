@@ -1,4 +1,4 @@
-"""What a chat with nano shows first: what nano is, and which real model suits this machine."""
+"""The first lines of a chat with nano: what nano is, and which real model suits this machine."""
 
 from __future__ import annotations
 

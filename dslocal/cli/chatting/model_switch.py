@@ -1,4 +1,4 @@
-"""The model that a chat talks with, and putting another in its place.
+"""The model of a chat, and the change to another model.
 
 Where the new model cannot be loaded, the old one is loaded again.
 """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @with_option_groups
 def ask(*, options: AskOptions) -> None:
-    """Answer one question. Stdout has the answer only."""
+    """Answer one question. Stdout contains only the answer."""
     from dslocal.cli import session_setup
     from dslocal.cli.asking.dry_run import print_dry_run
     from dslocal.cli.asking.prepared_question import prepare_question, reload_file

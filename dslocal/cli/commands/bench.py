@@ -1,6 +1,4 @@
-"""``dslocal bench``: how fast a model is on this machine, with the settings that ``ask`` and
-``chat`` would run it with.
-"""
+"""``dslocal bench``: measure the speed of a model with the settings of ``ask`` and ``chat``."""
 
 from __future__ import annotations
 
@@ -44,20 +42,25 @@ def bench(
         typer.Option(
             "--plot",
             metavar="FILE.png",
-            help="Draw decoding over depth into a PNG.",
+            help="Plot decoding speed over depth into this PNG file.",
             show_default=False,
         ),
     ] = None,
     compare: Annotated[
         Path | None,
         typer.Option(
-            "--compare", metavar="OLD.json", help="Ratios to an earlier --json.", show_default=False
+            "--compare",
+            metavar="OLD.json",
+            help="Compare with the output of an earlier --json.",
+            show_default=False,
         ),
     ] = None,
     depths: Annotated[
         str,
         typer.Option(
-            "--depths", metavar="N,N", help="Tokens in the context that decoding is measured at."
+            "--depths",
+            metavar="N,N",
+            help="Depths at which decoding is measured: tokens already in the context.",
         ),
     ] = "0,1024,4096",
     tokens: Annotated[
@@ -66,7 +69,7 @@ def bench(
             "--tokens",
             metavar="N",
             parser=token_count_between(8, MAX_TOKENS),
-            help="Tokens to decode at each depth.",
+            help="Decode this many tokens at each depth.",
         ),
     ] = 64,
     repeat: Annotated[
@@ -76,7 +79,7 @@ def bench(
             metavar="N",
             min=1,
             max=MAX_REPEATS,
-            help="Times that all is measured, loading included.",
+            help="Repeat all measurements this many times, loading included.",
         ),
     ] = 3,
     mtp: Annotated[
@@ -88,14 +91,16 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of what is drawn.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="Seed of the sampling.")
+    ] = 0,
     placement: PlacementOptions,
     family: FamilyFlag = None,
 ) -> None:
     """Measure how fast a model loads, reads prompts and answers.
 
-    Medians, and the spread: another program's work shows there. Ctrl-C ends it and keeps what was
-    measured.
+    It prints medians and their spread, which grows when other programs run. Ctrl-C ends it and
+    prints what was measured until then.
     """
     from dslocal.cli import session_setup
     from dslocal.gguf.header import fingerprint
@@ -162,7 +167,7 @@ def _check_plot(plot: Path | None) -> None:
     if plot is None:
         return
     if plot.suffix.lower() != ".png":
-        raise UsageError(f"--plot: {plot.name!r:.80} is not a PNG", hint="such as speed.png")
+        raise UsageError(f"--plot: {plot.name!r:.80} is not a PNG", hint="for example speed.png")
     bench_report.require_plotting()
 
 
@@ -170,8 +175,8 @@ def _check_tokens(tokens: int, depths: list[int], planned: Plan) -> None:
     n_ctx = planned.load_config.n_ctx
     if max(depths, default=0) and tokens + 1 >= n_ctx:
         raise UsageError(
-            f"--tokens: {tokens:,} do not fit a context of {n_ctx:,}",
-            hint="fewer, or a larger --ctx",
+            f"--tokens: {tokens:,} do not fit into a context of {n_ctx:,}",
+            hint="give fewer, or a larger --ctx",
         )
 
 
@@ -183,7 +188,8 @@ def _parse_depths(text: str) -> list[int]:
         depths = {-1}
     if len(parts) > MAX_DEPTHS or min(depths) < 0 or max(depths) > MAX_DEPTH:
         raise UsageError(
-            f"--depths: {text!r:.60} is not a list of numbers of tokens", hint="such as 0,1024,4k"
+            f"--depths: {text!r:.60} is not a list of numbers of tokens",
+            hint="for example 0,1024,4k",
         )
     return sorted(depths)
 
@@ -200,7 +206,8 @@ def _mtp_modes(option: str | None, file: ModelFile) -> tuple[str, ...]:
     if option is not None and mode != "off":
         raise UsageError(
             "--mtp: the model has no multi-token-prediction layer",
-            hint="dslocal convert keeps it, or writes MODEL-mtp.gguf; other files lack it",
+            hint="files from dslocal convert have it, or a MODEL-mtp.gguf beside them; other files "
+            "lack it",
         )
     return ("off",)
 

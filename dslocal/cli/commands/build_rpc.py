@@ -1,4 +1,4 @@
-"""``dslocal build-rpc``: the library by which several machines run one model, made once."""
+"""``dslocal build-rpc``: build the library that runs one model on several machines."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ def build_rpc(
         typer.Option(
             "--sdist",
             metavar="FILE",
-            help="llama-cpp-python's source, a .tar.gz. [pip fetches it]",
+            help="The source of llama-cpp-python, a .tar.gz. [downloaded with pip]",
             show_default=False,
         ),
     ] = None,
     force: ReplaceFile = False,
 ) -> None:
-    """Make the library for --rpc and worker, once.
+    """Build the library that --rpc and dslocal worker need.
 
-    It is llama.cpp's own RPC backend, built from llama-cpp-python's source. That needs a C++
-    compiler and half a minute, and the result lies in dslocal's cache. A llama-cpp-python that was
-    built with GGML_RPC has it already.
+    It is llama.cpp's own RPC backend. Building it from llama-cpp-python's source takes half a
+    minute and a C++ compiler; dslocal keeps the result in its cache. It is not needed where
+    llama-cpp-python was built with GGML_RPC.
     """
     from dslocal.rpc.build import build_library
     from dslocal.rpc.library import find_library
 
     found = None if force else find_library()
     if found is not None:
-        print(f"{found}: is there already")
+        print(f"{found} is there already")
         return
     made = build_library(sdist, lambda line: print(f"dslocal: {line}", file=sys.stderr))
-    print(f"{made}: made")
+    print(f"{made} was built")

@@ -52,7 +52,7 @@ def chat(
             "-s",
             "--system",
             metavar="TEXT",
-            help="Instructions that hold for the whole conversation.",
+            help="The system prompt: instructions for the whole conversation.",
         ),
     ] = "",
     file: Annotated[
@@ -77,8 +77,8 @@ def chat(
             "--resume",
             metavar="[ID]",
             help=(
-                "Continue the last conversation, or the one with this ID of dslocal sessions; "
-                "with its model unless one is named."
+                "Continue the last conversation, or the one with this ID of dslocal sessions. Its "
+                "model is used unless another is named."
             ),
             show_default=False,
         ),
@@ -142,7 +142,7 @@ def _take_terminal() -> None:
     from dslocal.cli import session_setup
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("chat needs a terminal", hint="dslocal ask reads a question from stdin")
+        raise UsageError("chat needs a terminal", hint="dslocal ask needs none")
     session_setup.continue_in_child()
 
 

@@ -1,4 +1,4 @@
-"""``dslocal completion SHELL``: print what makes a shell complete commands, options and names."""
+"""``dslocal completion SHELL``: print a shell's script for completion."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def completion(
         str | None,
         typer.Argument(
             metavar="SHELL",
-            help="bash, fish or zsh. [that of $SHELL]",
+            help="bash, fish or zsh. [from $SHELL]",
             show_default=False,
             autocompletion=shells,
         ),
     ] = None,
 ) -> None:
-    """Print a script that makes Tab complete commands and names."""
+    """Print a shell's script for completion by Tab."""
     from dslocal.cli.completion.scripts import INSTALL, SCRIPTS
 
     name = shell or os.path.basename(os.environ.get("SHELL", ""))  # noqa: PTH119
     if name not in SCRIPTS:
-        what = f"{name!r:.40} is not a shell that dslocal completes in" if name else "which shell?"
+        what = f"dslocal has no completion for {name!r:.40}" if name else "no shell is named"
         raise UsageError(what, hint=f"dslocal completion {'|'.join(SHELLS)}")
     print(f"# {INSTALL[name]}{SCRIPTS[name]}", end="")

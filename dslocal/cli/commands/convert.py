@@ -1,4 +1,4 @@
-"""``dslocal convert``: a checkpoint to GGUF files, in one pass."""
+"""``dslocal convert``: convert a checkpoint to GGUF files in one pass."""
 
 from __future__ import annotations
 
@@ -29,19 +29,21 @@ def convert(
 ) -> None:
     """Convert a DeepSeek checkpoint to GGUF.
 
-    An interrupted run is continued by the same command.
+    Repeat the command to continue an interrupted run.
     """
     from dslocal.cli import session_setup
     from dslocal.terminal.progress import show_progress
 
     if run.verify and checkpoint.stream:
         raise UsageError(
-            "--verify reads the checkpoint once more, and --stream does not keep it",
-            hint="one of them",
+            "--verify reads the checkpoint again, and --stream does not keep it",
+            hint="use one of them",
         )
     if output.is_auto:
         session_setup.continue_in_child()  # llama.cpp will evaluate a text, and may crash
-    named = source.required("which checkpoint?", hint="dslocal convert FOLDER, or a model's name")
+    named = source.required(
+        "no checkpoint is named", hint="dslocal convert FOLDER, or a model's name"
+    )
     job = _conversion_job(named, output, checkpoint, run)
     shows_bits = output.size is not None and not run.as_json
     with show_progress(job.found.name, as_json=run.as_json) as shown:
@@ -62,7 +64,7 @@ def convert(
 
 @dataclass(frozen=True)
 class ConversionJob:
-    """A conversion that was asked for.
+    """A requested conversion.
 
     Attributes:
         found: The checkpoint.
@@ -86,7 +88,7 @@ def _conversion_job(
     """Return what the options ask for.
 
     Raises:
-        UsageError: They exclude each other, or a file is there already.
+        UsageError: They cannot be combined, or a file is there already.
         NotFoundError: The checkpoint or the output's folder does not exist.
     """
     from dslocal.api import checkpoint_source, conversion
@@ -129,8 +131,8 @@ def _mtp_mode(checkpoint: CheckpointOptions) -> Mtp:
     modes = [mode for mode, is_asked in asked.items() if is_asked]
     if len(modes) > 1:
         raise UsageError(
-            "--mtp-only, --dspark-only, --with-drafter and --no-mtp exclude each other",
-            hint="one of them",
+            "--mtp-only, --dspark-only, --with-drafter and --no-mtp cannot be combined",
+            hint="use one of them",
         )
     return modes[0] if modes else "keep"
 

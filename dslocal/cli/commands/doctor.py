@@ -1,4 +1,4 @@
-"""``dslocal doctor``: what this installation is and what is wrong with it.
+"""``dslocal doctor``: describe this installation and find what is wrong with it.
 
 It opens no connection, and works when nothing else does.
 """
@@ -164,7 +164,7 @@ def _engine_and_machine(findings: list[Finding]) -> tuple[dict[str, Any], dict[s
 
 
 def _rpc_library() -> str | None:
-    """Return where the library is by which several machines run a model; None without one."""
+    """Return the path of llama.cpp's RPC library; None without one."""
     from dslocal.rpc.library import find_library
 
     found = find_library()

@@ -1,6 +1,4 @@
-"""``dslocal eval``: how many questions of a file a model answers right, by final answers that are
-compared exactly.
-"""
+"""``dslocal eval``: count the questions of a file that a model answers correctly."""
 
 from __future__ import annotations
 
@@ -41,7 +39,9 @@ def evaluate(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="JSON lines, each with question and answer.", show_default=False
+            metavar="FILE",
+            help="A JSON object with question and answer on each line.",
+            show_default=False,
         ),
     ],
     model: ModelFlag = None,
@@ -53,11 +53,14 @@ def evaluate(
             metavar="N",
             min=1,
             max=MAX_SAMPLES,
-            help="Answers to draw for each question.",
+            help="Generate this many answers to each question.",
         ),
     ] = 1,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", help="Each answer's own seed comes from this one.")
+        int,
+        typer.Option(
+            "--seed", metavar="N", help="The seed of each answer is derived from this one."
+        ),
     ] = 0,
     sampling: SamplingOptions,
     think_budget: ThinkBudget = None,
@@ -77,12 +80,16 @@ def evaluate(
     effort: Effort = None,
     math: Annotated[
         bool,
-        typer.Option("--math/--no-math", help="Ask for a boxed answer, as the vendor words it."),
+        typer.Option("--math/--no-math", help="Add the vendor's request for a boxed answer."),
     ] = True,
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", metavar="N", min=1, help="The first N questions only.", show_default=False
+            "--limit",
+            metavar="N",
+            min=1,
+            help="Ask only the first N questions.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
@@ -90,20 +97,21 @@ def evaluate(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Where every answer is written. [FILE.MODEL.results.jsonl, in this folder]",
+            help="Write every answer to this file. [FILE.MODEL.results.jsonl in this folder]",
             show_default=False,
         ),
     ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Begin again, although there are results.")
+        bool, typer.Option("--restart", help="Discard earlier results and start again.")
     ] = False,
     as_json: AsJson = False,
     family: FamilyFlag = None,
 ) -> None:
     """Measure a model on questions with known answers.
 
-    An answer is right when its final answer, boxed or said to be the answer, equals the known one:
-    1/2 = 0.5 = \\frac{1}{2}. An interrupted run is continued by the same command.
+    An answer is right when its final answer equals the known one: 1/2 = 0.5 = \\frac{1}{2}. The
+    final answer is the boxed one, or the one after words such as "the answer is". Repeat the
+    command to continue an interrupted run.
     """
     from dslocal import prompts
     from dslocal.cli import session_setup, user_settings
@@ -214,11 +222,11 @@ def _table_rows(total: Total, scores: Scores) -> Iterator[tuple[str, str]]:
     if total.samples > 1:
         yield f"majority of {total.samples:,}", f"{scores.consensus:.1%}"
     yield "no final answer", f"{scores.no_answer:,} of {answers:,}"
-    remedy = " (a larger --max-tokens or --ctx lets them continue)" if scores.cut else ""
+    remedy = " (use a larger --max-tokens or --ctx)" if scores.cut else ""
     yield "cut", f"{scores.cut:,} of {answers:,}{remedy}"
     if scores.no_room:
-        yield "did not fit", f"{scores.no_room:,} of {answers:,} (a larger --ctx has room)"
-    yield "tokens an answer", f"{scores.tokens / answers:,.0f}"
+        yield "did not fit", f"{scores.no_room:,} of {answers:,} (use a larger --ctx)"
+    yield "tokens per answer", f"{scores.tokens / answers:,.0f}"
     yield "tokens/s", f"{scores.tokens / scores.decode_s:,.0f}" if scores.decode_s else "0"
 
 

@@ -1,6 +1,6 @@
-"""``dslocal fim``: the text that belongs between two others.
+"""``dslocal fim``: generate the text between two others.
 
-Stdout has it alone, for editors and scripts.
+Stdout has only this text, for editors and scripts.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def fim(
         typer.Argument(
             metavar="[FILE]:LINE",
             help=(
-                "The gap: that line if it is blank, else before it. "
-                "Without FILE, stdin is the file."
+                "The gap: that line if it is blank, otherwise the place before it. Without FILE, "
+                "stdin is the file."
             ),
             show_default=False,
         ),
@@ -60,13 +60,13 @@ def fim(
     prefix: Annotated[
         str | None,
         typer.Option(
-            "--prefix", metavar="TEXT", help="What stands before the gap.", show_default=False
+            "--prefix", metavar="TEXT", help="The text before the gap.", show_default=False
         ),
     ] = None,
     suffix: Annotated[
         str | None,
         typer.Option(
-            "--suffix", metavar="TEXT", help="What stands after the gap.", show_default=False
+            "--suffix", metavar="TEXT", help="The text after the gap.", show_default=False
         ),
     ] = None,
     as_json: AsJson = False,
@@ -114,7 +114,7 @@ def fim(
     if not is_code:
         raise EngineError(
             f"{file.name} reasoned instead of filling the gap",
-            hint="another --seed, or a model of code: dslocal fit --all lists them",
+            hint="try another --seed, or a code model: dslocal fit --all lists them",
         )
     exit_if_incomplete([turn])
 
@@ -152,15 +152,15 @@ def _find_gap(place: str | None, prefix: str | None, suffix: str | None) -> prom
 
     if place is None:
         if prefix is None and suffix is None:
-            raise UsageError("which gap?", hint="dslocal fim FILE:LINE, or --prefix and --suffix")
+            raise UsageError("no gap is named", hint="give FILE:LINE, or --prefix and --suffix")
         return prompts.Gap(prefix or "", suffix or "")
     if prefix is not None or suffix is not None:
         raise UsageError(
-            "FILE:LINE and --prefix or --suffix are two ways to say where", hint="one of them"
+            "FILE:LINE cannot be combined with --prefix or --suffix", hint="use one of them"
         )
     found = re.fullmatch(r"(.*):(\d{1,9})", place, re.DOTALL)
     if not found:
-        raise UsageError(f"{place!r:.80} is not FILE:LINE", hint="such as area.py:3")
+        raise UsageError(f"{place!r:.80} is not FILE:LINE", hint="for example area.py:3")
     name = found[1]
     file = prompts.read_file(Path(name)) if name else read_stdin()
     if file and file.note:

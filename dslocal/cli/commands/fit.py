@@ -1,6 +1,4 @@
-"""``dslocal fit``: what runs on this machine, or on another, how, and how fast, before a byte is
-downloaded.
-"""
+"""``dslocal fit``: plan which models run on a machine, how, and how fast, before a download."""
 
 from __future__ import annotations
 
@@ -41,11 +39,14 @@ def fit(
     ubatch: Annotated[
         int | None,
         typer.Option(
-            "--ubatch", metavar="N", help="Tokens of a micro-batch. [up to 512]", show_default=False
+            "--ubatch", metavar="N", help="Tokens in a micro-batch. [up to 512]", show_default=False
         ),
     ] = None,
     flash_attn: Annotated[
-        bool | None, typer.Option("--flash-attn/--no-flash-attn", help="[on]", show_default=False)
+        bool | None,
+        typer.Option(
+            "--flash-attn/--no-flash-attn", help="Use flash attention. [on]", show_default=False
+        ),
     ] = None,
     n_gpu_layers: GpuLayers = None,
     cpu_moe: Annotated[
@@ -64,7 +65,7 @@ def fit(
         typer.Option(
             "--quant",
             metavar="TYPE",
-            help="Such as Q4_K_M. [the best that is fast enough here]",
+            help="The quantization, such as Q4_K_M. [the best that is fast enough here]",
             autocompletion=completion_values.quants,
         ),
     ] = None,
@@ -73,7 +74,7 @@ def fit(
         typer.Option(
             "--ram",
             metavar="SIZE",
-            help="Plan for a machine with this much; 16GB is 16 GiB.",
+            help="Plan for a machine with this much RAM; 16GB is read as 16 GiB.",
             show_default=False,
         ),
     ] = None,
@@ -82,7 +83,8 @@ def fit(
         typer.Option(
             "--vram",
             metavar="SIZE",
-            help="With this much GPU memory; 24GB,24GB or twice the option for two; 0 for none.",
+            help="Plan for a GPU with this much memory. 0 is no GPU; 24GB,24GB, or the option "
+            "twice, is two GPUs.",
             show_default=False,
         ),
     ] = None,
@@ -91,7 +93,7 @@ def fit(
         typer.Option(
             "--gpu",
             metavar="NAME",
-            help="With this GPU, such as 'RTX 4090' or '2x RTX 3090'.",
+            help="Plan for this GPU, such as 'RTX 4090' or '2x RTX 3090'.",
             show_default=False,
             autocompletion=completion_values.gpus,
         ),
@@ -101,7 +103,8 @@ def fit(
         typer.Option(
             "--cpu",
             metavar="NAME",
-            help="With this CPU, such as 'EPYC 9554', or '8-channel DDR5'.",
+            help="Plan for this CPU, such as 'EPYC 9554', or this memory, such as '8-channel "
+            "DDR5'.",
             show_default=False,
             autocompletion=completion_values.cpus,
         ),
@@ -111,7 +114,7 @@ def fit(
         typer.Option(
             "--chip",
             metavar="NAME",
-            help="With this chip, whose GPU shares the RAM, such as 'M4 Max' or 'Strix Halo'.",
+            help="Plan for this chip, whose GPU shares the RAM, such as 'M4 Max' or 'Strix Halo'.",
             show_default=False,
             autocompletion=completion_values.chips,
         ),
@@ -121,14 +124,18 @@ def fit(
         typer.Option(
             "--bandwidth",
             metavar="GB/S",
-            help="GB/s of the GPU's memory, or of the RAM without a GPU of its own.",
+            help="Memory bandwidth in GB/s: of the GPU, or of the RAM where no GPU has memory of "
+            "its own.",
             show_default=False,
         ),
     ] = None,
     os: Annotated[
         str | None,
         typer.Option(
-            "--os", metavar="NAME", help="linux, macos or windows. [this one's]", show_default=False
+            "--os",
+            metavar="NAME",
+            help="The operating system: linux, macos or windows. [this machine's]",
+            show_default=False,
         ),
     ] = None,
     machines_file: Annotated[
@@ -136,21 +143,21 @@ def fit(
         typer.Option(
             "--machines",
             metavar="FILE",
-            help="Plan for several machines that this YAML file lists: dslocal help cluster.",
+            help="Plan for the machines listed in this YAML file: dslocal help cluster.",
             show_default=False,
         ),
     ] = None,
     min_speed: MinSpeed = None,
     show_all: Annotated[
         bool,
-        typer.Option(
-            "--all", help="List every model. [the best of those that run here, on one screen]"
-        ),
+        typer.Option("--all", help="List every model. [the best that run here, on one screen]"),
     ] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Show the arithmetic.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show how memory and speed are computed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what runs here, in how much memory, and how fast."""
+    """Show which models run here, in how much memory, and how fast."""
     from dslocal.api.load_options import FLAG_NAMES, overrides
     from dslocal.api.planning import machines
     from dslocal.api.planning.assess import assess_named, assess_registry

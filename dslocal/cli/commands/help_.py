@@ -18,7 +18,7 @@ def help_(
         list[str] | None,
         typer.Argument(
             metavar="TOPIC|COMMAND",
-            help="One of those that dslocal help lists, or a command.",
+            help="A topic that dslocal help lists, or a command.",
             show_default=False,
             autocompletion=completion_values.topics,
         ),
@@ -30,14 +30,14 @@ def help_(
 
     known = topic_names()
     if not topic:
-        below = "dslocal help TOPIC explains one; dslocal help COMMAND has the options"
+        below = "dslocal help TOPIC explains a topic; dslocal help COMMAND lists its options"
         pager.show_list([(name, topic_title(name)) for name in known], below)
         return
     name = topic[0].lower().replace("_", "-")
     if name in known and len(topic) == 1:
         pager.show_page(topic_text(name))
         if name in _commands(context) and sys.stdout.isatty():
-            print(f"dslocal {name} --help has the options", file=sys.stderr)
+            print(f"dslocal {name} --help lists the options", file=sys.stderr)
         return
     page = _command_help(context, topic)
     if page is None:
@@ -69,7 +69,7 @@ def _unknown_topic(context: typer.Context, words: Sequence[str], known: list[str
     text = " ".join(words)
     root: Any = context.find_root().command
     near = get_close_matches(text.lower().replace("_", "-"), known, 3, 0.5)
-    hint = f"near it: {', '.join(near)}" if near else f"there are: {', '.join(known)}"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(known)}"
     if words[0].lower() in root.others:
         hint = root.suggest(words)
     return UsageError(f"no topic or command is called {text!r:.60}", hint=hint)

@@ -1,4 +1,4 @@
-"""``dslocal imatrix``: an importance matrix of a model, for the smallest quantizations."""
+"""``dslocal imatrix``: measure an importance matrix of a model, for small quantizations."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def imatrix(
         typer.Option(
             "--merge",
             metavar="FILE",
-            help="Add the sums of this earlier matrix; may be repeated.",
+            help="Add the sums of this earlier matrix. Repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -51,11 +51,11 @@ def imatrix(
     family: FamilyFlag = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure which weights matter, for the smallest quantizations.
+    """Measure which weights matter most, for small quantizations.
 
-    dslocal convert --imatrix quantizes those weights with more care. The model evaluates a text,
-    and the mean squares of what each of its matrices is multiplied with are kept, by input
-    channel and by expert. Measure a good quantization, such as Q8_0.
+    dslocal convert --imatrix keeps those weights more exact. The model evaluates a text; for each
+    input channel of each of its matrices, and for each expert, the mean square of the activations
+    is written. Measure a large quantization, such as Q8_0.
     """
     from dslocal.cli import session_setup
 
@@ -75,7 +75,7 @@ def imatrix(
         )
     except KeyboardInterrupt:
         if job.part.exists():
-            print("dslocal: --resume continues this run", file=sys.stderr)
+            print("dslocal: add --resume to continue this run", file=sys.stderr)
         raise
     finally:
         line.clear()
@@ -89,9 +89,9 @@ def _checked_output(out: Path, *, overwrite: bool) -> Path:
     if not out.parent.is_dir():
         raise NotFoundError(f"{out.parent}: no such folder")
     if out.is_dir():
-        raise UsageError(f"{out}: is a folder")
+        raise UsageError(f"{out} is a folder")
     if out.exists() and not overwrite:
-        raise UsageError(f"{out}: is already there", hint="--force replaces it")
+        raise UsageError(f"{out} exists already", hint="add --force to replace it")
     return out
 
 
@@ -112,7 +112,9 @@ def _print_report(report: ImatrixReport) -> None:
     from dslocal.api.quantization.auto_imatrix import unseen_lines
 
     tokens = report.chunks * report.chunk_tokens
-    resumed = f", {report.resumed_chunks} of them earlier" if report.resumed_chunks else ""
+    resumed = ""
+    if report.resumed_chunks:
+        resumed = f", {report.resumed_chunks} of them from an earlier run"
     print(
         f"{report.path}: {report.tensors} matrices, {tokens:,} tokens in {report.chunks} chunks"
         f"{resumed}"

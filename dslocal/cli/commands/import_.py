@@ -1,6 +1,4 @@
-"""``dslocal import``: GGUF files that are here already, those of Ollama and LM Studio among them,
-used where they are.
-"""
+"""``dslocal import``: use GGUF files where they are, including those of Ollama and LM Studio."""
 
 from __future__ import annotations
 
@@ -24,8 +22,8 @@ if TYPE_CHECKING:
 
 OLLAMA_BLOB = re.compile(r"sha256[-:][0-9a-fA-F]{64}")
 LEGACY_MLA = (
-    "made before llama.cpp kept MLA's cache compressed: its context takes many times the memory; "
-    "convert or fetch it again"
+    "this file is from before llama.cpp kept MLA's cache compressed, so its context takes many "
+    "times the memory; convert or download the model again"
 )
 
 
@@ -69,18 +67,19 @@ def import_(
         typer.Option(
             "--name",
             metavar="NAME",
-            help="What to call it. [as the file or model is called]",
+            help="Name the model. [as the file or the other program names it]",
             show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Use a GGUF file, an Ollama or an LM Studio model where it is. Nothing is copied, changed or
-    deleted.
+    """Use a GGUF file or a model of Ollama or LM Studio where it is.
+
+    Nothing is copied, changed or deleted.
     """
     if source is None:
         if name is not None:
-            raise UsageError("--name has nothing to name", hint="dslocal import FILE --name NAME")
+            raise UsageError("--name needs a file or model", hint="dslocal import FILE --name NAME")
         _print_importable(as_json=as_json)
         return
     from dslocal import catalog
@@ -121,7 +120,7 @@ def find_files(source: str) -> list[FoundFile]:
     models = other_programs.match_models(source, other_programs.model_folders())
     if not models:
         raise NotFoundError(
-            f"no file and no model of Ollama's or LM Studio's is called {source!r:.200}",
+            f"no file, Ollama model or LM Studio model is called {source!r:.200}",
             hint=f"{_published_hint(source)}dslocal import lists them",
         )
     return [_foreign_file(model) for model in models]
@@ -153,7 +152,7 @@ def _no_models(folder: Path) -> NotFoundError:
 
     message = f"{folder}: no GGUF model in this folder"
     if (folder / "config.json").is_file():
-        hint = f"a checkpoint is used by its folder: dslocal ask -m {folder}"
+        hint = f"it is a checkpoint, which needs no import: dslocal ask -m {folder}"
         return NotFoundError(message, hint=hint)
     reason = converter.other_form_error(converter.FolderSource(folder).files())
     if reason is not None:
@@ -227,8 +226,8 @@ def _check_name(name: str) -> str:
 
     if not name or model_slug(name) != name.lower() or name.lower().endswith(".gguf"):
         raise UsageError(
-            f"--name: {name!r:.100} is not a name for a model",
-            hint="lower case letters, digits, '.', '_' and '-'",
+            f"--name: {name!r:.100} is not a valid model name",
+            hint="use lower case letters, digits, '.', '_' and '-'",
         )
     return _require_free(name.lower())
 
@@ -240,7 +239,9 @@ def _derive_name(name: str, path: Path) -> str:
 
     derived = model_slug(without_quant(name)).removesuffix("-gguf")
     if not derived:
-        raise UsageError(f"{path}: nothing in it says what to call it", hint="--name does")
+        raise UsageError(
+            f"{path}: the file does not contain a name", hint="choose a name with --name"
+        )
     return _require_free(derived)
 
 
@@ -250,8 +251,8 @@ def _require_free(name: str) -> str:
     entry = catalog.load_registry().get(name)
     if entry and entry.local:
         raise UsageError(
-            f"{name} is the model that ships with dslocal",
-            hint="--name gives this one another name",
+            f"{name} is the name of the model that ships with dslocal",
+            hint="choose another name with --name",
         )
     return name
 

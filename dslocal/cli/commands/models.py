@@ -1,4 +1,4 @@
-"""``dslocal models``: what is on this machine, by name, and the disk that it takes."""
+"""``dslocal models``: list the models on this machine, and the disk that they take."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""``dslocal pull``: a published model onto this machine, ready-made or converted, whichever is the
-better way.
-"""
+"""``dslocal pull``: download a published model, ready-made or for conversion."""
 
 from __future__ import annotations
 
@@ -40,40 +38,42 @@ def pull(
         typer.Option(
             "--quant",
             metavar="TYPE",
-            help="Such as Q4_K_M. [the best that is fast enough here]",
+            help="The quantization, such as Q4_K_M. [the best that is fast enough here]",
             show_default=False,
             autocompletion=completion_values.quants,
         ),
     ] = None,
-    gguf: Annotated[bool, typer.Option("--gguf", help="Only a ready-made file.")] = False,
+    gguf: Annotated[bool, typer.Option("--gguf", help="Download only a ready-made file.")] = False,
     convert: Annotated[
         bool,
         typer.Option(
-            "--convert", help="Only by converting the checkpoint, which keeps an MTP layer."
+            "--convert", help="Download and convert the checkpoint, which keeps an MTP layer."
         ),
     ] = False,
     revision: Revision = None,
     min_speed: MinSpeed = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however large it is.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Download without asking, however large the model is.")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be downloaded, and do nothing.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Download a model, or download and convert it.
 
-    An interrupted download is continued by the same command.
+    Repeat the command to continue an interrupted download.
     """
     from dslocal.catalog.locations import find_published
     from dslocal.cli.pulling.pull_model import find_equivalent
     from dslocal.cli.user_settings import fast_enough
 
-    source = model.required("which model?", hint="dslocal fit lists those that run here")
+    source = model.required("no model is named", hint="dslocal fit lists the models that run here")
     method = _chosen_method(gguf=gguf, convert=convert)
     location = find_published(source, revision=revision)
     if location is None:
         if revision is not None:
-            raise UsageError(f"--revision: {source!r:.100} is not a model on the hub")
+            raise UsageError(f"--revision: {source!r:.100} is not a model of the Hugging Face Hub")
         _print_local(source, quant, method, as_json=as_json)
         return
     quant = _chosen_quant(source, quant, location.quant)
@@ -106,13 +106,16 @@ def _chosen_quant(text: str, option: str | None, written: str) -> str | None:
         UsageError: They ask for two.
     """
     if option and written and option.strip().upper() != written.upper():
-        raise UsageError(f"--quant {option}: and {text:.200} names {written}", hint="one of them")
+        raise UsageError(
+            f"--quant {option} contradicts {text:.200}, which names {written}",
+            hint="use one of them",
+        )
     return option.strip() if option else written or None
 
 
 def _chosen_method(*, gguf: bool, convert: bool) -> DownloadMethod | None:
     if gguf and convert:
-        raise UsageError("--gguf and --convert exclude each other")
+        raise UsageError("--gguf and --convert cannot be combined")
     if gguf:
         return "ready-made"
     return "converted" if convert else None
@@ -126,7 +129,7 @@ def _pull(location: PublishedLocation, choice: DownloadChoice, *, as_json: bool)
         with show_progress(location.name, as_json=as_json) as shown:
             return pull_model(location, choice, shown)
     except KeyboardInterrupt:
-        print("dslocal: stopped; the same command continues from there", file=sys.stderr)
+        print("dslocal: stopped; repeat the command to continue", file=sys.stderr)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
@@ -151,8 +154,8 @@ def _print_local(
     path = found if isinstance(found, Path) else found.folder
     if method is not None or (named == model and quant):
         raise UsageError(
-            f"{model} is on this machine, and nothing of it is fetched",
-            hint=f"dslocal convert {model} -o FILE.gguf makes another file of it",
+            f"{model} is on this machine already, so it is not downloaded",
+            hint=f"dslocal convert {model} -o FILE.gguf makes another file from it",
         )
     print(json.dumps({"path": str(path)}) if as_json else f"{model} is here already: {path}")
 
@@ -178,7 +181,7 @@ def _print_offline(
     entry = location.entry
     if entry is None or location.file:
         address = location.remote.origin.replace("hf:", f"{endpoint()}/")
-        where = f"from {address}: which files, and how large, only the hub says"
+        where = f"from {address}: the files and their sizes are known only to the hub"
         print(f"dslocal: {one_line(where)}; {offline.bring_line()}", file=sys.stderr)
         return False
     choice = _choose(location, quant, method, enough, check=False)
@@ -242,13 +245,13 @@ def _require_fit(
         return
     message = (
         f"{location.name} {quant} cannot run here: "
-        f"{decimal_size(plan.lacking)} of memory are missing"
+        f"it needs {decimal_size(plan.lacking)} more memory"
     )
     if not was_asked_for:
         raise DoesNotFitError(
             message,
             hint=(
-                f"--quant {quant} fetches it all the same; dslocal fit says what would run"
+                f"--quant {quant} downloads it anyway; dslocal fit lists what runs here"
                 f"{_smaller_namesake(location.name)}"
             ),
         )
@@ -275,11 +278,12 @@ def _ask(choice: DownloadChoice) -> None:
     size = decimal_size(choice.offer.model.download)
     if not _has_user():
         raise UsageError(
-            f"{size} would be downloaded, and stdin is not a terminal to confirm it on",
+            f"{size} would be downloaded, which cannot be confirmed because stdin is not a "
+            "terminal",
             hint="--yes",
         )
-    if not typer.confirm(f"Fetch {size}?", err=True):
-        print("dslocal: nothing was fetched", file=sys.stderr)
+    if not typer.confirm(f"Download {size}?", err=True):
+        print("dslocal: nothing was downloaded", file=sys.stderr)
         raise typer.Exit(ExitCode.FAILURE)
 
 
@@ -305,8 +309,8 @@ def _print_choice(
         file=where,
     )
     print(
-        f"{decimal_size(offer.model.download)} to fetch, "
-        f"{decimal_size(offer.disk)} of disk at most; {how_it_runs(choice.assessment)}",
+        f"{decimal_size(offer.model.download)} to download, at most {decimal_size(offer.disk)} of "
+        f"disk; {how_it_runs(choice.assessment)}",
         file=where,
     )
 

@@ -1,4 +1,4 @@
-"""``dslocal quality``: what quantizations lost, measured against the model in full precision."""
+"""``dslocal quality``: measure what quantizations lost, compared with full precision."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ Reference = Annotated[
     typer.Option(
         "--reference",
         metavar="OTHER",
-        help="The same model in full precision, or a file that -o or llama-perplexity wrote.",
+        help="The reference: the same model in full precision, or a file written by -o or "
+        "llama-perplexity.",
         show_default=False,
         autocompletion=completion_values.models,
     ),
@@ -40,7 +41,7 @@ Chunks = Annotated[
         "--chunks",
         metavar="N",
         min=1,
-        help="Evaluate at most N chunks. [all]",
+        help="Evaluate at most N chunks of the text. [all]",
         show_default=False,
     ),
 ]
@@ -50,7 +51,7 @@ Context = Annotated[
         "--ctx",
         metavar="N",
         parser=token_count,
-        help="Tokens of a chunk, the second half of which is scored. [512]",
+        help="Tokens in a chunk; the second half is scored. [512]",
         show_default=False,
     ),
 ]
@@ -83,7 +84,7 @@ def quality(
             "-o",
             "--out",
             metavar="FILE.kld",
-            help="Keep the reference's log-probabilities in this file. [in the cache]",
+            help="Write the reference's log-probabilities to this file. [in the cache]",
             show_default=False,
         ),
     ] = None,
@@ -93,7 +94,7 @@ def quality(
         typer.Option(
             "--plot",
             metavar="FILE.svg",
-            help="Draw KL divergence over size into an SVG or PNG.",
+            help="Plot KL divergence over size into this SVG or PNG file.",
             show_default=False,
         ),
     ] = None,
@@ -102,9 +103,9 @@ def quality(
 ) -> None:
     """Measure what a quantization lost: KL divergence, perplexity.
 
-    The protocol and the figures are those of llama-perplexity. The reference is evaluated once;
-    its log-probabilities are kept on the disk, until dslocal rm --logits deletes them. An
-    interrupted run is continued by the same command.
+    The method and the figures are those of llama-perplexity. The reference is evaluated once; its
+    log-probabilities stay on the disk until dslocal rm --logits deletes them. Repeat the command to
+    continue an interrupted run.
     """
     from dslocal.cli.measuring.quality_run import QualityRun
     from dslocal.terminal.reports import quality_report
@@ -112,7 +113,7 @@ def quality(
     if reference is None:
         raise UsageError(
             "--reference is missing",
-            hint="the model in full precision: dslocal convert … --quant BF16 makes one",
+            hint="give the model in full precision; dslocal convert … --quant BF16 makes it",
         )
     if plot is not None:
         quality_report.require_plot(plot)

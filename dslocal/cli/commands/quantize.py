@@ -1,4 +1,4 @@
-"""``dslocal quantize``: other quantizations of a GGUF file."""
+"""``dslocal quantize``: make other quantizations of a GGUF file."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def quantize(
         typer.Option(
             "--yes",
             "-y",
-            help="Write the file even if it is larger than a source that is already quantized.",
+            help="Write the file even if it is larger than its source, which is quantized already.",
         ),
     ] = False,
 ) -> None:
     """Make another quantization of a GGUF file.
 
-    The file's metadata is kept. The best source is a checkpoint (dslocal convert), the next best a
-    BF16 or Q8_0 file. An interrupted run is continued by the same command.
+    The file's metadata is kept. The best source is a checkpoint (dslocal convert); the next best is
+    a BF16 or Q8_0 file. Repeat the command to continue an interrupted run.
     """
     from dslocal.cli import session_setup
     from dslocal.gguf.parts import model_stem
@@ -44,7 +44,9 @@ def quantize(
 
     if output.is_auto:
         session_setup.continue_in_child()  # llama.cpp will evaluate a text, and may crash
-    named = model.required("which model?", hint="dslocal quantize FILE.gguf, or a model's name")
+    named = model.required(
+        "no model is named", hint="dslocal quantize FILE.gguf, or a model's name"
+    )
     job = _quantization_job(named, output, run, allow_larger=yes)
     with show_progress(
         model_stem(job.source.name), as_json=run.as_json, doing="quantizing", done="quantized"
@@ -64,7 +66,7 @@ def quantize(
 
 @dataclass(frozen=True)
 class QuantizationJob:
-    """A quantization that was asked for.
+    """A requested quantization.
 
     Attributes:
         source: The GGUF file.
@@ -85,7 +87,7 @@ def _quantization_job(
     """Return what the options ask for.
 
     Raises:
-        UsageError: They exclude each other, or a file is there already.
+        UsageError: They cannot be combined, or a file is there already.
         NotFoundError: The model or the output's folder does not exist.
     """
     from dslocal.api.quantization import output_files

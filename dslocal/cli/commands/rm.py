@@ -1,4 +1,4 @@
-"""``dslocal rm``: forget models, and delete those of their files that dslocal made."""
+"""``dslocal rm``: remove models, and delete the files that dslocal downloaded or converted."""
 
 from __future__ import annotations
 
@@ -27,17 +27,20 @@ def rm(
         list[str] | None,
         typer.Argument(
             metavar="NAME[:QUANT]...",
-            help="As dslocal models lists them.",
+            help="Names as dslocal models lists them.",
             autocompletion=completion_values.installed,
         ),
     ] = None,
     yes: WithoutAsking = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be deleted.")
+    ] = False,
     leftovers: Annotated[
         bool,
         typer.Option(
             "--leftovers",
-            help="Delete what interrupted downloads and conversions left, here and in the caches.",
+            help="Delete what interrupted downloads and conversions left, in this folder and in "
+            "the caches.",
         ),
     ] = False,
     logits: Annotated[
@@ -48,26 +51,28 @@ def rm(
     ] = False,
     prompts: Annotated[
         bool,
-        typer.Option("--prompts", help="Delete the evaluated prompts that dslocal serve keeps."),
+        typer.Option(
+            "--prompts", help="Delete the evaluated prompts that dslocal serve keeps on disk."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget models and delete what dslocal fetched or converted. Imported files stay."""
+    """Remove models and the files that dslocal downloaded. Imported files stay."""
     from dslocal.files import decimal_size
     from dslocal.terminal.reports import model_list
 
     if not (names or leftovers or logits or prompts):
         raise UsageError(
             "no model is named",
-            hint="dslocal models lists them; --leftovers deletes what interrupted work left, "
+            hint="dslocal models lists the models; --leftovers deletes what interrupted work left, "
             "--logits what dslocal quality keeps, --prompts what dslocal serve keeps",
         )
     targets = find_targets(names or [])
     targets.add_files(leftovers=leftovers, logits=logits, prompts=prompts)
     if not (yes or dry_run or targets.is_empty or sys.stdin.isatty()):
         raise UsageError(
-            "deleting needs a confirmation, and stdin is not a terminal",
-            hint="--yes deletes without asking, --dry-run says what would go",
+            "deletion cannot be confirmed, because stdin is not a terminal",
+            hint="--yes deletes without asking, --dry-run shows what would be deleted",
         )
     steps = list(_steps(targets))
     freed = sum(step["bytes"] for step in steps)
@@ -201,8 +206,8 @@ def find_targets(names: Sequence[str]) -> RemovalTargets:
             targets.conversions.update({file.path: file for file in conversions})
         elif ships:
             print(
-                f"dslocal: {name.text.partition(':')[0]} ships with dslocal, "
-                "and nothing of it is converted",
+                f"dslocal: {name.text.partition(':')[0]} ships with dslocal, and there is no "
+                "converted file of it to delete",
                 file=sys.stderr,
             )
         elif found := _found_otherwise(name.text, all_installed):
@@ -233,13 +238,13 @@ def _nothing_to_remove(text: str) -> DslocalError:
     if text and (is_file(path) or is_folder(path)):
         return UsageError(
             f"{text:.200} is a file or folder of yours, not a model that dslocal keeps",
-            hint=f"delete it as any other: rm {'-r ' if is_folder(path) else ''}{text:.200}",
+            hint=f"delete it yourself: rm {'-r ' if is_folder(path) else ''}{text:.200}",
         )
     near = nearest_names(text, {model.name: model.name for model in installed_models()})
-    suggested = f"near it: {', '.join(near)}; " if near else ""
+    suggested = f"did you mean {' or '.join(near)}? " if near else ""
     return NotFoundError(
         f"no model called {text!r:.200} is on this machine",
-        hint=f"{suggested}here: {resolve.installed_names()}",
+        hint=f"{suggested}on this machine: {resolve.installed_names()}",
     )
 
 

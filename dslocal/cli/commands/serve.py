@@ -1,6 +1,4 @@
-"""``dslocal serve``: models over HTTP, in OpenAI's and DeepSeek's formats, for Open WebUI,
-editors and scripts, and a chat page for the browser.
-"""
+"""``dslocal serve``: serve models over HTTP for agents, editors and scripts, with a chat page."""
 
 from __future__ import annotations
 
@@ -35,19 +33,20 @@ def serve(
     engine: EngineOptions,
     family: FamilyFlag = None,
     open_webui: Annotated[
-        bool, typer.Option("--open-webui", help="Print what connects Open WebUI, then serve.")
+        bool,
+        typer.Option(
+            "--open-webui", help="Print the settings that connect Open WebUI, then serve."
+        ),
     ] = False,
     open_: Annotated[
         bool, typer.Option("--open", help="Open the chat page in the browser.")
     ] = False,
     log_prompts: Annotated[
-        bool, typer.Option("--log-prompts", help="Write prompts and answers to the log as well.")
+        bool, typer.Option("--log-prompts", help="Also write prompts and answers to the log.")
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="Write no line for every request.")
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not log each request.")] = False,
 ) -> None:
-    """Serve models over HTTP, as OpenAI, Anthropic and Ollama do."""
+    """Serve models over HTTP: APIs of OpenAI, Anthropic and Ollama."""
     _require_packages()
     _check_options(options, quiet=quiet, log_prompts=log_prompts)
     from dslocal.cli.serving import messages, offered_models
@@ -114,7 +113,7 @@ def _check_options(options: ServeOptions, *, quiet: bool, log_prompts: bool) -> 
     options.check_ranges()
     disk_cache_bytes(options.disk_cache)
     if quiet and log_prompts:
-        raise UsageError("--quiet and --log-prompts exclude each other", hint="one of them")
+        raise UsageError("--quiet and --log-prompts cannot be combined", hint="use one of them")
 
 
 def _require_packages() -> None:

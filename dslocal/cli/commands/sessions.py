@@ -1,4 +1,4 @@
-"""``dslocal sessions``: earlier conversations listed, searched and deleted."""
+"""``dslocal sessions``: list, search and delete earlier conversations."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ def list_(
         typer.Option(
             "--search",
             metavar="TEXT",
-            help="Only chats with TEXT in them, in any case, and the line that has it.",
+            help="List only chats that contain TEXT, in upper or lower case, with the line that "
+            "has it.",
         ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the chats on this machine, the last one first; dslocal chat --resume ID opens one."""
+    """List the chats on this machine, newest first; dslocal chat --resume ID opens one."""
     if context.invoked_subcommand is not None:
         refuse_options(context, search=search, json=as_json)
         return
@@ -62,11 +63,14 @@ def list_(
 def rm(
     ids: Annotated[
         list[str],
-        typer.Argument(metavar="ID...", help="As dslocal sessions lists them, or the end of one."),
+        typer.Argument(
+            metavar="ID...",
+            help="IDs as dslocal sessions lists them, or the last characters of an ID.",
+        ),
     ],
     yes: WithoutAsking = False,
 ) -> None:
-    """Delete chats, and what is kept to continue them. On a terminal it asks first."""
+    """Delete chats, and the files that continue them. On a terminal it asks first."""
     from dslocal import chat
 
     found = [chat.find_conversation(one) for one in ids]

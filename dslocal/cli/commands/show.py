@@ -1,4 +1,4 @@
-"""``dslocal show``: what a GGUF file or a checkpoint is, from its headers."""
+"""``dslocal show``: describe a GGUF file or a checkpoint from its headers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def show(
     *,
     model: NamedModel,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, all metadata included.")
+        bool, typer.Option("--json", help="Print one JSON object that includes all metadata.")
     ] = False,
 ) -> None:
     """Show what a model is: header, family, sizes by tensor class."""
@@ -94,8 +94,8 @@ def _draft_model(header: GgufHeader) -> str | None:
         return None
     layers = ", ".join(str(layer) for layer in dspark.target_layers(header))
     return (
-        f"DSpark for DeepSeek-V4: up to {dspark.block_size(header)} tokens at a time, by what "
-        f"enters layers {layers}"
+        f"DSpark for DeepSeek-V4: up to {dspark.block_size(header)} tokens at a time, from the "
+        f"inputs of layers {layers}"
     )
 
 
@@ -107,7 +107,7 @@ def _family_fields(header: GgufHeader, path: Path | None = None) -> dict[str, st
     pulled = pulled_family(path) if path else None
     if pulled is not None:
         family = prompts.get_family(pulled)
-        known_by = "its name in models.yaml, by which it was pulled"
+        known_by = "its name in models.yaml, under which it was pulled"
         return {"family": family.name, "prompted_as": family.title, "known_by": known_by}
     try:
         recognised = prompts.recognise_family(header)

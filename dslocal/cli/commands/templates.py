@@ -1,4 +1,4 @@
-"""``dslocal templates``: the named prompts of config.toml, listed or shown."""
+"""``dslocal templates``: list or show the named prompts of config.toml."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         print(f"{template.name:<{width}}  {about}")
     if not found:
         file = one_line(str(home.config_file()))
-        print(f"no templates; {file} holds them, as:\n{EXAMPLE}", file=sys.stderr)
+        print(
+            f"there are no templates; add one to {file}, for example:\n{EXAMPLE}", file=sys.stderr
+        )
 
 
 @templates.command(cls=OneValueCommand)
@@ -59,7 +61,7 @@ def show(
         str,
         typer.Argument(
             metavar="NAME",
-            help="As dslocal templates lists it.",
+            help="A name that dslocal templates lists.",
             autocompletion=completion_values.templates,
         ),
     ],

@@ -1,4 +1,4 @@
-"""``dslocal worker``: this machine's memory, for a model that another machine runs."""
+"""``dslocal worker``: lend this machine's memory to a model on another machine."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ def worker(
         typer.Option(
             "--host",
             metavar="ADDRESS",
-            help="This machine's address in a private network, to listen at.",
+            help="Listen at this address of this machine, in a private network.",
             show_default=False,
         ),
     ] = None,
     port: Annotated[
         int,
-        typer.Option("--port", metavar="N", help="To listen at; the port after it is taken too."),
+        typer.Option(
+            "--port", metavar="N", help="Listen at this port; the port after it is used too."
+        ),
     ] = DEFAULT_PORT,
     threads: Annotated[
         int | None,
@@ -42,13 +44,13 @@ def worker(
         ),
     ] = None,
     public: Annotated[
-        bool, typer.Option("--public", help="Listen at an address that strangers may reach.")
+        bool, typer.Option("--public", help="Allow an address that the internet can reach.")
     ] = False,
 ) -> None:
-    """Lend this machine's memory to a model on another one.
+    """Lend this machine's memory to a model on another machine.
 
-    Nothing on the way is encrypted, and whoever reaches the port can use the worker and crash it:
-    use it in a network of your own. It runs until Ctrl-C.
+    The connection is not encrypted, and anyone who reaches the port can use the worker and crash
+    it: use it only in a network that you trust. It runs until Ctrl-C.
     """
     from dslocal.cli import session_setup, supervisor
     from dslocal.rpc.endpoint import MAX_PORT, Endpoint
@@ -58,9 +60,9 @@ def worker(
     if host is None:
         own = private_addresses()
         raise UsageError(
-            "--host: at which address to listen?",
+            "--host is missing",
             hint=" or ".join(f"--host {address}" for address in own)
-            or "an address of this machine",
+            or "give an address of this machine",
         )
     if not 0 < port <= MAX_PORT:
         raise UsageError(f"--port: {port} is out of range", hint=f"1 to {MAX_PORT}")
@@ -100,6 +102,9 @@ def _run(worker: RpcServer) -> None:
     say(f"worker at {worker.endpoint}: {card.identity}")
     for device in card.devices:
         say(f"{device.name}: {binary_size(device.free)} free of {binary_size(device.total)}")
-    say("nothing is encrypted or asks for a key: keep strangers off this network (Ctrl-C ends)")
+    say(
+        "there is no encryption and no key: use it only in a network that you trust (Ctrl-C ends "
+        "it)"
+    )
     say(f"on the machine with the model: dslocal ask --rpc {worker.endpoint}")
     worker.answer_until_stopped(say)

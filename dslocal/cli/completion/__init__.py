@@ -1,1 +1,1 @@
-"""Shell completion: what a shell is offered (``values``), and what makes it ask (``scripts``)."""
+"""Shell completion: the candidates (``values``), and the scripts for each shell (``scripts``)."""

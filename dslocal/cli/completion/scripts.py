@@ -1,4 +1,4 @@
-"""The scripts that make a shell ask dslocal what may come next.
+"""The scripts with which a shell gets its candidates from dslocal.
 
 All three ask in one way, that of Typer's for bash: ``COMP_WORDS`` is the line up to the cursor,
 ``COMP_CWORD`` the number of the word that is being typed, and the answer has one candidate a line.

@@ -1,4 +1,4 @@
-"""What a shell is offered for the word that is being typed.
+"""Candidates for the word that is being typed.
 
 It runs at every press of Tab: nothing heavy is imported, nothing raised.
 """

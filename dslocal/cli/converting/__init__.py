@@ -1,1 +1,1 @@
-"""What ``dslocal convert`` and ``dslocal quantize`` share: options, and how results are shown."""
+"""The options of ``dslocal convert`` and ``dslocal quantize``, and the display of their results."""

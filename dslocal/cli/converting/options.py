@@ -22,7 +22,8 @@ class OutputFileOptions:
             "-o",
             "--out",
             metavar="FILE",
-            help="The file to write, or FOLDER/; {quant} in it is replaced. [NAME-QUANT.gguf]",
+            help="Write this file, or into this FOLDER/; {quant} in it is replaced. "
+            "[NAME-QUANT.gguf]",
             show_default=False,
         ),
     ] = None
@@ -31,7 +32,7 @@ class OutputFileOptions:
         typer.Option(
             "--quant",
             metavar="TYPE",
-            help="Q8_0, Q4_K_M, … or several with commas, from one read. [Q4_K_M]",
+            help="Q8_0, Q4_K_M, …; several, separated by commas, are written in one pass. [Q4_K_M]",
             autocompletion=completion_values.quants,
         ),
     ] = None
@@ -40,7 +41,7 @@ class OutputFileOptions:
         typer.Option(
             "--recipe",
             metavar="FILE",
-            help="A YAML file of regex: type, first match wins.",
+            help="A YAML file with lines of REGEX: TYPE for tensor names; the first match counts.",
             show_default=False,
         ),
     ] = None
@@ -49,7 +50,8 @@ class OutputFileOptions:
         typer.Option(
             "--size",
             metavar="SIZE",
-            help="The best that fits in this, such as 180GB.",
+            help="Choose types by tensor for the best quality in a file of this size, such as "
+            "180GB.",
             show_default=False,
         ),
     ] = None
@@ -58,7 +60,8 @@ class OutputFileOptions:
         typer.Option(
             "--imatrix",
             metavar="FILE|auto",
-            help="An importance matrix, GGUF or legacy; auto makes one first.",
+            help="An importance matrix, in GGUF or llama.cpp's older format; auto measures one "
+            "first.",
             show_default=False,
             autocompletion=completion_values.imatrices,
         ),
@@ -67,18 +70,19 @@ class OutputFileOptions:
         bool,
         typer.Option(
             "--keep-intermediate",
-            help="Keep the files that --imatrix auto makes: the matrix, and any model for it.",
+            help="Keep the files that --imatrix auto makes: the matrix, and the model that it was "
+            "measured on.",
         ),
     ] = False
     split_experts: Annotated[
-        bool, typer.Option("--split-experts", help="Put routed experts into files of their own.")
+        bool, typer.Option("--split-experts", help="Write the routed experts into separate files.")
     ] = False
     split_size: Annotated[
         str | None,
         typer.Option(
             "--split-size",
             metavar="SIZE",
-            help="No file larger than this, such as 40GB.",
+            help="Split the output into files of at most this size, such as 40GB.",
             show_default=False,
         ),
     ] = None
@@ -96,21 +100,22 @@ class CheckpointOptions:
     mtp: Annotated[
         bool,
         typer.Option(
-            "--mtp/--no-mtp", help="Keep the multi-token-prediction layer where there is one."
+            "--mtp/--no-mtp", help="Keep the multi-token-prediction layer, if there is one."
         ),
     ] = True
     mtp_only: Annotated[
         bool,
-        typer.Option("--mtp-only", help="Write that layer alone, beside a GGUF that lacks it."),
+        typer.Option("--mtp-only", help="Write only that layer, for a GGUF that lacks it."),
     ] = False
     dspark_only: Annotated[
-        bool, typer.Option("--dspark-only", help="Write V4's DSpark draft model alone.")
+        bool, typer.Option("--dspark-only", help="Write only V4's DSpark draft model.")
     ] = False
     with_drafter: Annotated[
         bool,
         typer.Option(
             "--with-drafter",
-            help="Write V4's draft model, too, from the same read, as MODEL-mtp.gguf beside it.",
+            help="Also write V4's draft model, in the same pass, as MODEL-mtp.gguf beside the "
+            "model.",
         ),
     ] = False
     stream: Annotated[
@@ -118,8 +123,8 @@ class CheckpointOptions:
         typer.Option(
             "--stream",
             help=(
-                "Fetch, convert and delete shard by shard: "
-                "disk for the output and two shards is enough."
+                "Download, convert and delete shard by shard. It needs disk for the output and two "
+                "shards."
             ),
         ),
     ] = False
@@ -133,20 +138,28 @@ class RunOptions:
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", metavar="N", min=1, max=1024, help="Threads. [one a core]", show_default=False
+            "--jobs",
+            metavar="N",
+            min=1,
+            max=1024,
+            help="Use this many threads. [one per core]",
+            show_default=False,
         ),
     ] = None
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare the result with the source, and load it once.")
+        bool, typer.Option("--verify", help="Compare the result with the source, and load it.")
     ] = False
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Say what it would take: bytes to fetch, disk, outputs."),
+        typer.Option(
+            "--dry-run",
+            help="Show what it would take (download, disk, outputs), and write nothing.",
+        ),
     ] = False
     force: Annotated[
         bool, typer.Option("--force", help="Replace files that are already there.")
     ] = False
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object, progress as JSON lines on stderr."),
+        typer.Option("--json", help="Print one JSON object, and progress as JSON lines on stderr."),
     ] = False

@@ -79,8 +79,8 @@ def stoppable(shown: ProgressDisplay) -> Iterator[RememberedProgress]:
         yield progress
     except KeyboardInterrupt:
         shown.log(
-            f"dslocal: stopped at {progress.share:.0%}{progress.phase}; "
-            "the same command continues from there"
+            f"dslocal: stopped at {progress.share:.0%}{progress.phase}; repeat the command to "
+            "continue"
         )
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
@@ -145,7 +145,7 @@ def print_needs(needs: Needs, *, as_json: bool) -> None:
         return
     if needs.download:
         print(
-            f"to fetch: {decimal_size(needs.download)}; disk: {decimal_size(needs.disk)}, "
+            f"download: {decimal_size(needs.download)}; disk: {decimal_size(needs.disk)}, "
             f"with --stream {decimal_size(needs.streamed)}"
         )
     for number, (_, doing, nbytes) in enumerate(needs.phases, 1):
@@ -227,8 +227,8 @@ def _print_reports(reports: Sequence[ConversionReport], errors: Sequence[TensorC
         )
     if errors:
         print(
-            "relative RMSE by tensor class, beside what its types lose on random weights; "
-            "up to twice that is ok:"
+            "relative RMSE by tensor class, and the expected RMSE of its types on random weights; "
+            "up to twice the expected is ok:"
         )
     for error in errors:
         verdict = "ok" if error.is_within_tolerance else "WRONG"

@@ -16,7 +16,7 @@ from dslocal.terminal.reports.bench_report import BenchFigure, FigureKey
 
 MAX_BYTES = 4 << 20
 MAX_FIGURE = 1e18
-HINT = "--compare takes what dslocal bench --json wrote"
+HINT = "--compare takes the output of dslocal bench --json"
 
 
 def read_earlier(path: Path, model: str) -> dict[FigureKey, float]:
@@ -38,7 +38,7 @@ def read_earlier(path: Path, model: str) -> dict[FigureKey, float]:
         or not isinstance(figures, list)
         or not isinstance(about.get("fingerprint"), str)
     ):
-        raise DslocalError(f"{path.name} is not a result of dslocal bench", hint=HINT)
+        raise DslocalError(f"{path.name} is not the output of dslocal bench --json", hint=HINT)
     if about["fingerprint"] != model:
         other = f"{about.get('name')!r:.60} in {about.get('quant')!r:.20}"
         raise DslocalError(f"{path.name} is of another model, {other}", hint=HINT)

@@ -1,4 +1,4 @@
-"""What ``dslocal bench`` measures of one model, as often as ``--repeat`` says."""
+"""The measurements of ``dslocal bench`` for one model, repeated as ``--repeat`` says."""
 
 from __future__ import annotations
 

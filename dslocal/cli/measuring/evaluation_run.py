@@ -1,4 +1,4 @@
-"""One evaluation of one model: what decides its results, and the answers that are missing."""
+"""One evaluation of one model: the settings that decide its results, and the missing answers."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ class EvaluationRun:
         except KeyboardInterrupt:
             done = sum(self.has(sample) for sample in kept.samples.values())
             print(
-                f"dslocal: stopped at {done:,} of {self.total.answers:,} answers; "
-                "the same command continues from there",
+                f"dslocal: stopped at {done:,} of {self.total.answers:,} answers; repeat the "
+                "command to continue",
                 file=sys.stderr,
             )
             raise typer.Exit(ExitCode.INTERRUPTED) from None

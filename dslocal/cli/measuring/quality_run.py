@@ -48,7 +48,7 @@ class QualityRun:
         """Return the figures of all models.
 
         Raises:
-            UsageError: Options exclude each other, or the vocabularies differ.
+            UsageError: Options cannot be combined, or the vocabularies differ.
             DslocalError: As :func:`dslocal.quality` says.
         """
         text = self._text()
@@ -73,7 +73,7 @@ class QualityRun:
     def _text(self) -> EvaluatedText:
         given = self.evaluated
         if given.tokens is not None and given.chunks is not None:
-            raise UsageError("--tokens and --chunks exclude each other")
+            raise UsageError("--tokens and --chunks cannot be combined")
         if is_kept_reference(self.reference) and (given.are_given or self.out):
             raise UsageError(
                 f"{self.reference}: this file says which text and chunks are evaluated",

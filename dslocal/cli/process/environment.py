@@ -1,4 +1,4 @@
-"""What the environment says about how dslocal behaves, checked before a library reads it."""
+"""Check the variables of the environment before a library reads them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What ``dslocal pull`` is made of: fetching a model, and what to say without a network."""
+"""The parts of ``dslocal pull``: the download of a model, and the advice without a network."""

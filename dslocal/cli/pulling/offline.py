@@ -1,6 +1,4 @@
-"""What ``dslocal pull`` says without a network: what it would fetch, from where, how large, and how
-to bring it.
-"""
+"""Advice of ``dslocal pull`` without a network: the files, their addresses and sizes."""
 
 from __future__ import annotations
 
@@ -37,11 +35,11 @@ def plan_lines(location: PublishedLocation, choice: DownloadChoice) -> Iterator[
     found = addresses(choice)
     size = decimal_size(offer.model.download)
     if offer.method == "ready-made":
-        yield f"{location.name} {offer.model.quant}: about {size} to fetch, in {_count(found)}"
+        yield f"{location.name} {offer.model.quant}: about {size} to download, in {_count(found)}"
     else:
         yield (
-            f"{location.name} {offer.model.quant}: about {size} to fetch, its safetensors and "
-            "*.json files, and to convert"
+            f"{location.name} {offer.model.quant}: about {size} of safetensors and *.json files to "
+            "download and convert"
         )
     yield how_it_runs(choice.assessment)
     yield from (f"  {address}" for address in found)
@@ -52,12 +50,12 @@ def bring_line(*, converts: bool = False, file: str = "FILE.gguf") -> str:
     """Return how a model comes here from a machine that has a network."""
     if converts:
         return (
-            "without a network here: fetch these files elsewhere, bring the folder on a stick, "
-            "then dslocal convert FOLDER -o FILE.gguf"
+            "this machine has no network: download these files on another machine, bring the "
+            "folder here, and run dslocal convert FOLDER -o FILE.gguf"
         )
     return (
-        "without a network here: fetch that elsewhere, bring it on a stick, "
-        f"then dslocal import {file}"
+        "this machine has no network: download the file on another machine, bring it here, and "
+        f"run dslocal import {file}"
     )
 
 

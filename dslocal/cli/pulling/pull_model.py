@@ -1,4 +1,4 @@
-"""From a choice of how to get a published model to the model on this machine."""
+"""Download a published model in the chosen way."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _download(
     offer = choice.offer
     manifest = offer.manifest
     if manifest is None:
-        raise NotFoundError(f"{location.name}: its files have not been listed")
+        raise NotFoundError(f"{location.name}: the list of its files could not be read")
     folder = download(
         offer.remote,
         manifest,

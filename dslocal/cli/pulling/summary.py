@@ -1,4 +1,4 @@
-"""How a model that may be pulled will run here, in words."""
+"""Describe in words how a model would run on this machine."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What ``serve`` is made of: its options, who may connect, how many slots, and what it prints."""
+"""The parts of ``serve``: its options, access, the number of slots, and its messages."""

@@ -1,4 +1,4 @@
-"""Who may connect to the server: its key, and the names that it is known by."""
+"""Access to the server: its key, and its host names."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ def access_policy(options: ServeOptions, own_token: str) -> AccessPolicy:
     is_exposed = not is_loopback(options.host)
     if is_exposed and key is None:
         raise UsageError(
-            f"--host {options.host:.100}: others could connect, so a key is needed",
-            hint=f"--api-key FILE, or {KEY_VARIABLE} in the environment",
+            f"--host {options.host:.100}: other machines can connect to this address, so the "
+            "server needs a key",
+            hint=f"use --api-key FILE, or set {KEY_VARIABLE}",
         )
     names = [*(options.allow_host or []), options.host]
     if is_exposed:
@@ -67,7 +68,7 @@ def read_key(file: Path | None) -> str | None:
     key = key.strip()
     if len(key) < MIN_KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key:
         raise UsageError(
-            f"{source}: a key is {MIN_KEY_LENGTH} characters or more, without blanks",
+            f"{source}: a key needs at least {MIN_KEY_LENGTH} characters and no blanks",
             hint="openssl rand -hex 24 makes one",
         )
     return key
@@ -80,10 +81,12 @@ def _read_private(file: Path) -> str:
     except (OSError, ValueError) as e:
         raise NotFoundError(
             f"--api-key: {file}: {getattr(e, 'strerror', None) or 'is not text'}",
-            hint="a file with the key",
+            hint="give a file that contains the key",
         ) from None
     if is_shared:
-        raise UsageError(f"--api-key: {file}: others can read it", hint=f"chmod 600 {file}")
+        raise UsageError(
+            f"--api-key: {file}: other users can read this file", hint=f"chmod 600 {file}"
+        )
     return text
 
 

@@ -25,7 +25,7 @@ def why_no_browser(env: Mapping[str, str], platform: str = sys.platform) -> str 
     if env.get("BROWSER"):
         return None
     if any(env.get(name) for name in REMOTE_VARIABLES):
-        return "this is a connection over SSH"
+        return "this is an SSH session"
     if platform not in SYSTEMS_WITH_A_SCREEN and not any(map(env.get, DISPLAY_VARIABLES)):
         return "there is no display"
     return None

@@ -1,4 +1,4 @@
-"""Which models ``serve --all`` does without, because they cannot be served here."""
+"""The models that ``serve --all`` leaves out, because they cannot be served here."""
 
 from __future__ import annotations
 

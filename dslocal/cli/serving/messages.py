@@ -1,4 +1,4 @@
-"""What ``dslocal serve`` prints: its addresses, its log, and how Open WebUI is connected."""
+"""The messages of ``dslocal serve``: its addresses, its log, and the settings for Open WebUI."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def print_ready(models: ModelSet, first: OpenedModel, url: str) -> None:
         url: What clients connect to.
     """
     slots, n_ctx = len(first.slots), first.slots[0].n_ctx
-    answers = "one answer at a time, in a context of"
+    answers = "one answer at a time, with a context of"
     if slots > 1:
         answers = f"{slots} answers at once, each with a context of"
     line = f"{first.served.name} at {url}: {answers} {n_ctx:,} tokens"
@@ -87,7 +87,8 @@ def print_open_webui(url: str, key_file: Path | None, *, has_key: bool, n_ctx: i
     )
     if n_ctx < ROOM_FOR_TOOLS:
         print(
-            f"dslocal: Open WebUI's own tools fill this context; {WITHOUT_TOOLS} leaves them out",
+            f"dslocal: the tools of Open WebUI fill this context; set {WITHOUT_TOOLS} to leave "
+            "them out",
             file=sys.stderr,
             flush=True,
         )

@@ -117,7 +117,7 @@ def find_models(
         if file is None:
             continue
         if any((file.path, file.engine) == (other.path, other.engine) for _, other in found):
-            raise UsageError(f"{name!r:.80} is named twice", hint="--alias adds a name")
+            raise UsageError(f"{name!r:.80} is named twice", hint="use --alias for another name")
         found.append((name or (file.engine.model if file.engine else shown), file))
     left_out.require(found)
     return found
@@ -204,8 +204,9 @@ class ModelOffers:
         """
         if file.engine is not None and file.engine.takes_messages:
             raise UsageError(
-                "DeepSeek's own API takes messages: dslocal serve cannot put its rules before it",
-                hint="clients can ask it themselves; vLLM, SGLang and llama-server take tokens",
+                "DeepSeek's own API writes the prompts itself, so dslocal serve cannot serve it",
+                hint="let clients use that API directly; dslocal serve supports vLLM, SGLang and "
+                "llama-server",
             )
         file, think = _with_effort(file, self._answers)
         thinking = user_settings.chosen_thinking(file.family, think).value

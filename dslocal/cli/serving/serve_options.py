@@ -30,14 +30,14 @@ class ServedNames:
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
-            help=f"{options.MODEL_HELP} Of several, requests choose by name.",
+            help=f"{options.MODEL_HELP} With several models, a request names one.",
             show_default=False,
             autocompletion=completion_values.models,
         ),
     ] = None
     model_option: options.ModelFlag = None
     all_models: Annotated[
-        bool, typer.Option("--all", help="Serve every model that is on this machine and fits.")
+        bool, typer.Option("--all", help="Serve every model on this machine that fits into memory.")
     ] = False
 
     def names(self) -> list[str | None]:
@@ -49,14 +49,16 @@ class ServedNames:
         given: list[str | None] = [*(self.model or [])]
         if self.model_option and given:
             raise UsageError(
-                f"{given[0]!r:.80} and -m {self.model_option!r:.80} are two models",
-                hint="serve NAME NAME… serves several",
+                f"{given[0]!r:.80} and -m {self.model_option!r:.80} name two models",
+                hint="dslocal serve NAME NAME… serves several",
             )
         if self.model_option:
             given = [self.model_option]
         if self.all_models:
             if given:
-                raise UsageError("--all serves every model: none is named", hint="one of the two")
+                raise UsageError(
+                    "--all and names of models cannot be combined", hint="use one of them"
+                )
             from .offered_models import all_model_names
 
             return [*all_model_names()]
@@ -72,12 +74,12 @@ class ServeOptions:
         typer.Option(
             "--host",
             metavar="ADDRESS",
-            help="Address to listen at. Others can connect at 0.0.0.0, with a key.",
+            help="Listen at this address. At 0.0.0.0 other machines can connect, with a key.",
         ),
     ] = "127.0.0.1"
-    port: Annotated[int, typer.Option("--port", metavar="N", help="0 takes one that is free.")] = (
-        DEFAULT_PORT
-    )
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", help="Listen at this port; 0 takes a free one.")
+    ] = DEFAULT_PORT
     api_key: Annotated[
         Path | None,
         typer.Option(
@@ -92,19 +94,25 @@ class ServeOptions:
         typer.Option(
             "--parallel",
             metavar="N",
-            help=f"Answers at once, each with its own cache. [up to {DEFAULT_SLOTS}]",
+            help="Generate this many answers at once, each in a slot with its own cache. [up to "
+            f"{DEFAULT_SLOTS}]",
             show_default=False,
         ),
     ] = None
     queue: Annotated[
-        int, typer.Option("--queue", metavar="N", help="Requests that may wait; more get 429.")
+        int,
+        typer.Option(
+            "--queue",
+            metavar="N",
+            help="Let this many requests wait; further requests get status 429.",
+        ),
     ] = 64
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
             "--allow-host",
             metavar="NAME",
-            help="A name that clients may call this server by. Repeatable.",
+            help="A host name that clients may use for this server. Repeatable.",
             show_default=False,
         ),
     ] = None
@@ -114,7 +122,8 @@ class ServeOptions:
             "--allow-origin",
             metavar="URL",
             help=(
-                "The origin of a web page that may ask, such as http://localhost:3000. Repeatable."
+                "The origin of a web page that may send requests, such as http://localhost:3000. "
+                "Repeatable."
             ),
             show_default=False,
         ),
@@ -124,22 +133,22 @@ class ServeOptions:
         typer.Option(
             "--alias",
             metavar="NAME",
-            help="Another name that requests may give the model, such as gpt-4o. Repeatable.",
+            help="Another name of the model in requests, such as gpt-4o. Repeatable.",
             show_default=False,
         ),
     ] = None
     any_name: Annotated[
-        bool, typer.Option("--any-name", help="Answer whatever model a request names.")
+        bool, typer.Option("--any-name", help="Answer requests for any model name.")
     ] = False
     max_body: Annotated[
-        str, typer.Option("--max-body", metavar="SIZE", help="Largest request.")
+        str, typer.Option("--max-body", metavar="SIZE", help="Refuse larger requests.")
     ] = "8MiB"
     memory: Annotated[
         str | None,
         typer.Option(
             "--memory",
             metavar="SIZE",
-            help="RAM that the models may take together. [what is free]",
+            help="RAM that all models together may take. [what is free]",
             show_default=False,
         ),
     ] = None
@@ -148,15 +157,17 @@ class ServeOptions:
         typer.Option(
             "--disk-cache",
             metavar="SIZE",
-            help="Disk for evaluated prompts, which are then not evaluated again; 0 keeps none. "
-            "[8GiB]",
+            help="Disk for the KV cache of evaluated prompts, which saves evaluating them again; 0 "
+            "keeps none. [8GiB]",
             show_default=False,
         ),
     ] = None
     grace: Annotated[
         float,
         typer.Option(
-            "--grace", metavar="SECONDS", help="For answers to finish when the server is stopped."
+            "--grace",
+            metavar="SECONDS",
+            help="Wait this long for answers to finish when the server is stopped.",
         ),
     ] = 10.0
 

@@ -1,4 +1,4 @@
-"""How many answers are generated at once: as asked for, else as many as cost nothing."""
+"""Choose the number of slots: as requested, or as many as do not shorten the context."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _with_slots_as_asked(slots: int, chosen: Overrides) -> Overrides:
         return chosen
     if chosen.mtp:
         raise UsageError(
-            "--mtp on drafts for one conversation alone", hint="--parallel 1, or --mtp auto"
+            "--mtp on drafts for one conversation only", hint="use --parallel 1, or --mtp auto"
         )
     return replace(chosen, n_seq=slots, mtp=False)
 

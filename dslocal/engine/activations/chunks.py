@@ -76,7 +76,7 @@ def cut_into_chunks(
     if count == 0:
         raise UsageError(
             f"the text has {len(ids):,} tokens, and a chunk takes {chunk_size:,}",
-            hint="a longer text",
+            hint="use a longer text",
         )
     if max_tokens is not None:
         count = min(count, -(-max_tokens // chunk_size))

@@ -1,4 +1,4 @@
-"""Sum the squares of what every weight matrix is multiplied with, while llama.cpp evaluates.
+"""Sum the squared inputs of every weight matrix while llama.cpp evaluates.
 
 Which nodes of the graph count, and how, follows llama.cpp, tools/imatrix/imatrix.cpp
 (``collect_imatrix``). Sums are float32 and grow row by row, as there: over many tokens that is
@@ -109,7 +109,7 @@ def _add_by_expert(entry: ChannelSums, values: Floats, ids: NDArray[np.int32]) -
     n_experts = len(entry.sums)
     chosen = ids.T.ravel()  # in llama.cpp's order: the first expert of every token comes first
     if ids.shape[0] != tokens or chosen.min() < 0 or chosen.max() >= n_experts:
-        raise EngineError("llama.cpp's choice of experts makes no sense")
+        raise EngineError("llama.cpp chose experts that do not exist")
     counts = np.bincount(chosen, minlength=n_experts)
     place, token = np.divmod(np.argsort(chosen, kind="stable"), tokens)
     place %= rows

@@ -63,7 +63,7 @@ class _Parser:
                 self.at = where
                 raise self._error(f"no rule {name!r}")
         if "root" not in self.rules:
-            raise UsageError("it has no rule 'root'", hint="that is where a GBNF grammar begins")
+            raise UsageError("it has no rule 'root'", hint="a GBNF grammar begins with it")
         lines = [f"{self._rule_name(name)}: {body}" for name, body in self.rules.items()]
         return "\n".join([f"start: {self._rule_name('root')}", *lines, ""])
 
@@ -186,7 +186,7 @@ class _Parser:
         """Read a character of a literal or class, escaped or not; return its code point."""
         sign = self._peek()
         if not sign:
-            raise self._error("the end of the file in the midst of a literal or class")
+            raise self._error("the file ends in the middle of a literal or class")
         if sign != "\\":
             self.at += 1
             return ord(sign)
@@ -196,7 +196,7 @@ class _Parser:
         digits = escape["x"] or escape["u"] or escape["U"]
         code = int(digits, 16) if digits else ord(_ESCAPED[escape["sign"]])
         if code > MAX_CODE_POINT or code in SURROGATES:
-            raise self._error(f"no character has the number {code:X}")
+            raise self._error(f"no character has the code {code:X}")
         self.at = escape.end()
         return code
 

@@ -43,7 +43,7 @@ MAX_ROW_ITEMS = 20_000  # of the parser at one place; a thousand optional fields
 # What the lexer of a grammar may cost before the first token: with llguidance's own limit a hostile
 # pattern takes 160 MiB and seconds, with this one a fifth.
 INITIAL_LEXER_FUEL = 200_000
-TOO_COMPLEX = "fewer optional fields, smaller repetitions or a plainer pattern"
+TOO_COMPLEX = "use fewer optional fields, smaller repetitions or a simpler pattern"
 MAX_REASON = 300  # characters of llguidance's explanation
 
 _tokenizers: WeakKeyDictionary[LlamaModel, Any] = WeakKeyDictionary()
@@ -160,7 +160,7 @@ class Grammar:
         self._compute_bits()
         if self._matcher.is_error() or not self._bits.any():
             reason = _reason(self._matcher.get_error())
-            message = f"nothing can be written in this grammar: {reason}"
+            message = f"no text satisfies this grammar: {reason}"
             raise UsageError(message.removesuffix(": "))
 
     def copy(self) -> Grammar:
@@ -207,7 +207,7 @@ class Grammar:
             reason = _reason(self._matcher.get_error())
             if was_allowed:
                 raise UsageError(f"the grammar is too complex: {reason}", hint=TOO_COMPLEX)
-            raise EngineError(f"the grammar does not go on: {reason}")
+            raise EngineError(f"the grammar cannot continue: {reason}")
 
     @property
     def is_complete(self) -> bool:

@@ -1,4 +1,4 @@
-"""Take the JSON Schema of a tool's arguments apart: into parameters, each a text or JSON.
+"""Split the JSON Schema of a tool's arguments into parameters, each a text or JSON.
 
 DSML writes a text as it is and everything else as JSON. So a parameter's schema is divided into a
 terminal for the texts that it allows, in llguidance's notation, and a JSON Schema for the other

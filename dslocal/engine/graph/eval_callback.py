@@ -78,7 +78,7 @@ class EvalCallback:
         if isinstance(failure, DslocalError) or not isinstance(failure, Exception):
             raise failure
         raise EngineError(
-            f"looking into llama.cpp's graph failed: {type(failure).__name__}: {failure}"
+            f"reading llama.cpp's graph failed: {type(failure).__name__}: {failure}"
         ) from failure
 
     def _on_node(self, address: int, asks: bool, _: Any) -> bool:

@@ -135,6 +135,7 @@ def weight_name(name: bytes) -> str:
 def _other_layout() -> EngineMissingError:
     required = ".".join(map(str, libraries.REQUIRED_VERSION))
     return EngineMissingError(
-        f"llama-cpp-python {libraries.version()} lays out ggml's tensors otherwise than {required}",
+        f"llama-cpp-python {libraries.version()} has another layout of ggml's tensors than "
+        f"{required}",
         hint=f"pip install 'llama-cpp-python=={required}'",
     )

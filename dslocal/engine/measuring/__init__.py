@@ -1,1 +1,1 @@
-"""How fast it is: of a loaded model (``benchmark``), and of this machine (``calibrate``)."""
+"""Measure the speed of a loaded model (``benchmark``) and of this machine (``calibrate``)."""

@@ -118,7 +118,8 @@ def measure_decoding(
             raise speculation.error
     if not decoded:
         raise EngineError(
-            "the model ends every answer at once", hint="nothing can be measured with it"
+            "the model ends every answer at once",
+            hint="use another model: nothing can be measured with this one",
         )
     return DecodingSpeed(decoded / seconds, drafted, accepted, streaming)
 

@@ -1,1 +1,1 @@
-"""Keep evaluated prompts on disk, and take up those that the next prompt begins with."""
+"""Keep evaluated prompts on disk, and load those that the next prompt begins with."""

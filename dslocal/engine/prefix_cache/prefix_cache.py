@@ -1,4 +1,4 @@
-"""Which evaluated prompts are kept on disk, and when they are taken up again.
+"""Decide which evaluated prompts are kept on disk, and when they are loaded again.
 
 A prompt is kept where evaluating it again would take long: when its answer is complete and much of
 it is new ("cold"), when another conversation takes its slot, and when the model is unloaded or the

@@ -1,4 +1,4 @@
-"""The files of evaluated prompts: found by what a prompt begins with, within a budget of bytes.
+"""The files of evaluated prompts: found by the first tokens of a prompt, within a budget of bytes.
 
 Every model has a folder, named by its fingerprint and by a hash of what its states depend on. A
 file is named by a hash of its token ids, so that the same prompt is there once. What is damaged,

@@ -1,4 +1,4 @@
-"""An engine behind a URL: vLLM, SGLang or llama-server. Token ids go there, and come back.
+"""An engine at a URL (vLLM, SGLang or llama-server) that takes and returns token ids.
 
 Everything that is special about a DeepSeek model stays here: its prompts, and how answers are read.
 DeepSeek's own API is the exception: it takes messages (:mod:`.messages`).

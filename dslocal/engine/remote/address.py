@@ -1,4 +1,4 @@
-"""The URL of an engine, and the key that it asks for.
+"""The URL of an engine, and its key.
 
 A key comes from the environment or from a file, so that it is in no list of processes, no history
 of a shell and no log.
@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from dslocal.errors import UsageError
 
 SCHEMES = ("http", "https")
-URL_HINT = "such as http://localhost:8000 (vLLM), :30000 (SGLang) or :8080 (llama-server)"
-KEY_HINT = "DSLOCAL_ENGINE_KEY or the file in DSLOCAL_ENGINE_KEY_FILE holds the key"
+URL_HINT = "for example http://localhost:8000 (vLLM), :30000 (SGLang) or :8080 (llama-server)"
+KEY_HINT = "set DSLOCAL_ENGINE_KEY to the key, or DSLOCAL_ENGINE_KEY_FILE to a file with it"
 MAX_KEY = 4096  # characters
 VENDOR_HOST = "api.deepseek.com"
 
@@ -79,7 +79,7 @@ def engine_address(url: str, key: str = "", *, source: str = "engine") -> Engine
         raise UsageError(f"{source}: {e}", hint=URL_HINT) from None
     if parts.username is not None or parts.password is not None:
         raise UsageError(
-            f"{source}: a name and a password have no place in a URL, which others can see",
+            f"{source}: a URL, which others can see, must not contain a name and a password",
             hint=KEY_HINT,
         )
     if parts.scheme not in SCHEMES or not host or not url.isprintable():
@@ -87,7 +87,9 @@ def engine_address(url: str, key: str = "", *, source: str = "engine") -> Engine
     if parts.query or parts.fragment:
         raise UsageError(f"{source}: a URL with ? or # is not that of an engine", hint=URL_HINT)
     if len(key) > MAX_KEY or not key.isascii() or not key.isprintable():
-        raise UsageError("the engine's key holds what no HTTP header can", hint=KEY_HINT)
+        raise UsageError(
+            "the engine's key has characters that an HTTP header cannot have", hint=KEY_HINT
+        )
     named = f"[{host}]" if ":" in host else host
     place = f"{named}:{port}" if port else named
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")

@@ -1,4 +1,4 @@
-"""HTTP with one engine, and with nobody else: no redirect is followed.
+"""HTTP with one engine only: no redirect is followed.
 
 A request that streams has a connection of its own. Closing it tells the engine to stop, and it can
 be closed from any thread at any time, also while the engine reads the prompt and sends nothing.
@@ -196,7 +196,7 @@ class EngineConnection:
         try:
             return json.loads(data)
         except (ValueError, RecursionError):
-            raise nonsense_error(self.address, "sends what is not JSON") from None
+            raise nonsense_error(self.address, "sent a reply that is not JSON") from None
 
     def _status_error(self, response: httpx2.Response) -> Exception:
         body = b""

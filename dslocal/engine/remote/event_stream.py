@@ -1,4 +1,4 @@
-"""Server-sent events out of the bytes of a response, bounded against an engine that means harm.
+"""Read server-sent events from a response, within limits that a hostile engine cannot exceed.
 
 An event is taken once its line has ended. So a connection that is cut in the middle of a line, or
 of a character, loses that line and nothing else.

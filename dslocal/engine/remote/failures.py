@@ -1,4 +1,4 @@
-"""What can go wrong between here and an engine, each with its own message."""
+"""The errors of a connection to an engine, each with its own message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .address import KEY_HINT, EngineAddress
 
 MAX_REASON = 200  # characters of what an engine says
 RUNNING_HINT = "is the engine running, and is this its address?"
-KEPT_HINT = "what came is kept"
+KEPT_HINT = "the part that arrived is kept"
 PASSING_STATUS = (408, 425, 429, 502, 503, 504)
 
 
@@ -42,18 +42,18 @@ def status_error(
     url, reason = address.url, _reason(body, address.key)
     because = f": {reason}" if reason else ""
     if status in (401, 403):
-        refused = "refuses the key" if address.key else "asks for a key"
+        refused = "refuses the key" if address.key else "needs a key"
         return RemoteEngineError(f"{url}: {refused} ({status})", hint=KEY_HINT)
     if status == 404:
         return NotFoundError(f"{url}: not found (404){because}", hint=RUNNING_HINT)
     if 300 <= status < 400:
         return RemoteEngineError(
-            f"{url}: leads elsewhere ({status}), where nothing is sent",
-            hint="the URL of the engine itself",
+            f"{url}: redirects to another address ({status}), which dslocal does not follow",
+            hint="use the URL of the engine itself",
         )
     if status == 429:
         wait_s = _seconds(retry_after)
-        hint = f"it asks to wait {wait_s:,.0f} s" if wait_s else "wait a little"
+        hint = f"it asks to wait {wait_s:,.0f} s" if wait_s else "try again in a moment"
         return PassingError(f"{url}: too many requests (429){because}", hint=hint, wait_s=wait_s)
     if status in PASSING_STATUS:
         return PassingError(
@@ -61,7 +61,7 @@ def status_error(
         )
     if status >= 500:
         return RemoteEngineError(
-            f"{url}: the engine failed ({status}){because}", hint="its log says why"
+            f"{url}: the engine failed ({status}){because}", hint="see the engine's log"
         )
     return RemoteEngineError(f"{url}: refuses the request ({status}){because}")
 
@@ -75,27 +75,27 @@ def connection_error(address: EngineAddress, error: Exception) -> DslocalError:
     if isinstance(certificate, ssl.SSLCertVerificationError):
         return RemoteEngineError(
             f"{url}: its certificate cannot be trusted: {certificate.verify_message}",
-            hint="SSL_CERT_FILE names the certificates that are trusted",
+            hint="set SSL_CERT_FILE to the certificates to trust",
         )
     tls = _cause(error, ssl.SSLError)
     if isinstance(tls, ssl.SSLError):
         reason = tls.reason or "no encryption"
         return RemoteEngineError(
-            f"{url}: no encrypted connection: {reason}", hint="is it http:// there?"
+            f"{url}: no encrypted connection: {reason}", hint="does the engine use http://?"
         )
     if isinstance(error, httpx2.ConnectTimeout):
         return PassingError(f"{url}: no connection in time", hint=RUNNING_HINT)
     if isinstance(error, httpx2.TimeoutException):
-        return PassingError(f"{url}: sends nothing", hint="is it at work? its log says")
+        return PassingError(f"{url}: sent nothing", hint="see the engine's log")
     if isinstance(error, httpx2.ProxyError):
         return RemoteEngineError(
-            f"{url}: the proxy lets nobody through: {_plain(str(error))}",
-            hint="NO_PROXY names hosts that are reached without it",
+            f"{url}: the proxy refuses the connection: {_plain(str(error))}",
+            hint="set NO_PROXY to the hosts that need no proxy",
         )
     system = _cause(error, OSError)
     reason = _plain(getattr(system, "strerror", None) or str(error))
     if isinstance(error, httpx2.ConnectError):
-        return PassingError(f"{url}: nobody answers: {reason}", hint=RUNNING_HINT)
+        return PassingError(f"{url}: no server answers: {reason}", hint=RUNNING_HINT)
     return PassingError(f"{url}: the connection was lost: {reason or 'it was closed'}")
 
 
@@ -121,7 +121,9 @@ def event_error(address: EngineAddress, event: Any) -> DslocalError | None:
         return None
     reason = _message(event["error"]) or "it does not say why"
     shown = _redacted(_plain(reason), address.key)
-    return RemoteEngineError(f"{address.url}: the engine failed: {shown}", hint="its log says why")
+    return RemoteEngineError(
+        f"{address.url}: the engine failed: {shown}", hint="see the engine's log"
+    )
 
 
 def _reason(body: bytes, key: str) -> str:

@@ -1,7 +1,7 @@
 """One answer from an engine behind a URL, token by token.
 
-An engine cannot be told in the middle of an answer that a grammar begins now, or that the reasoning
-has to end. So an answer may take several requests: the next one has all tokens so far as its
+An engine cannot start to apply a grammar, or end the reasoning, in the middle of an answer. So an
+answer may take several requests: the next one has all tokens so far as its
 prompt, which the engine finds in its cache.
 
 A grammar that the engine does not know, such as that of a family's tool calls, is held here: a
@@ -226,7 +226,7 @@ class RemoteGeneration:
         name = self._context.protocol.name
         raise RemoteEngineError(
             f"{name}: none of the {len(likeliest)} likeliest tokens fits the answer's grammar",
-            hint="another seed, or a grammar that the engine knows: a JSON Schema or GBNF",
+            hint="use another seed, or a grammar that the engine supports: a JSON Schema or GBNF",
         )
 
     def _chunks(self, held: GrammarSource | _Here | None) -> Iterator[TokenChunk]:

@@ -1,4 +1,4 @@
-"""An answer's grammar that the engine holds the answer to, and that is checked here."""
+"""A grammar that the engine enforces, and that is checked here."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class ServerGrammar:
-    """What an engine is told, and what shows whether it obeys.
+    """The grammar that an engine gets, and the check of its answers.
 
     An old engine ignores fields that it does not know. So where the grammar is the same here and
     there, each token is checked. A JSON Schema is not: engines differ in the white space that they
     allow, and the finished answer is validated anyway.
 
     Attributes:
-        source: What the engine is told.
+        source: The grammar that is sent to the engine.
     """
 
     def __init__(self, source: GrammarSource, checked: Grammar | None, engine: str) -> None:
@@ -55,6 +55,6 @@ class ServerGrammar:
             self._checked.accept(token)
         except EngineError:
             raise RemoteEngineError(
-                f"{self._engine}: does not keep to the grammar",
-                hint="a newer version of the engine may know it",
+                f"{self._engine}: does not follow the grammar",
+                hint="a newer version of the engine may support it",
             ) from None

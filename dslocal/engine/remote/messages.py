@@ -1,4 +1,4 @@
-"""DeepSeek's own API, which takes messages in place of token ids.
+"""DeepSeek's own API, which takes messages instead of token ids.
 
 It renders its own prompt and samples as it sees fit, so that the vendor's rules are its affair. Who
 asks what is the affair of :mod:`dslocal.chat`; here are the requests and their events.
@@ -105,13 +105,13 @@ class MessageContext:
         self, text: str, source: GrammarSource | None, compiled: Grammar | None = None
     ) -> NoReturn:
         """Raise UsageError: an answer cannot be held to a grammar."""
-        self._refuse("an answer cannot be held to a schema or a grammar")
+        self._refuse("a schema or a grammar cannot be enforced")
 
     def clear(self) -> None:
         """Do nothing: what the API has cached is its own affair."""
 
     def _refuse(self, why: str) -> NoReturn:
-        raise UsageError(f"{ENOUGH}: {why}", hint="vLLM, SGLang and llama-server can do it")
+        raise UsageError(f"{ENOUGH}: {why}", hint="vLLM, SGLang and llama-server can enforce it")
 
 
 def _brings_text(event: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Send a request again while nothing of its answer came."""
+"""Send a failed request again, unless a part of its answer has arrived."""
 
 from __future__ import annotations
 

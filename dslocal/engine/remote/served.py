@@ -1,4 +1,4 @@
-"""What an engine is, and which model it serves: asked once, before anything is generated."""
+"""Find out which engine it is and which model it serves, before anything is generated."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _choose(
     base = [model for model in models if not model.get("parent")]  # others are adapters of it
     if len(base) != 1:
         raise UsageError(
-            f"{address.url}: serves {len(models)} models, and none was named", hint=f"-m {names}"
+            f"{address.url}: serves {len(models)} models, and none is chosen", hint=f"-m {names}"
         )
     return base[0]
 

@@ -1,4 +1,4 @@
-"""Check, before anything is asked, that the engine's tokenizer is the one here.
+"""Check, before a question is sent, that the engine's tokenizer equals the local one.
 
 With another one the ids would be other words, and answers nonsense that looks like a weak model.
 """
@@ -23,7 +23,7 @@ PROBE = (
     "深度求索，你好！ Übergrößenträger naïve Привет мир שלום こんにちは 한국어 "
     "🙂👩‍🔬 ∑x²≠½ <a href='b'>"
 )
-HINT = "--tokenizer names the tokenizer of the engine's own model"
+HINT = "use --tokenizer with the tokenizer of the engine's own model"
 MAX_SHOWN = 24
 
 
@@ -49,11 +49,11 @@ def check_tokenizer(
     """
     if engine.n_vocab and engine.n_vocab != model.n_vocab:
         raise _difference(
-            engine, f"has {engine.n_vocab:,} tokens, the one here has {model.n_vocab:,}"
+            engine, f"has {engine.n_vocab:,} tokens, and the local one has {model.n_vocab:,}"
         )
     protocol = engine.protocol
     if protocol is None:
-        return f"{engine.address.url}: takes no tokens"
+        return f"{engine.address.url}: does not accept token ids"
     here = model.encode(PROBE)
     try:
         there = _tokenize(connection, engine, protocol, PROBE)
@@ -61,7 +61,7 @@ def check_tokenizer(
         return f"{engine.address.url}: has no /tokenize, so its tokenizer is not checked"
     if here != there:
         text = _first_difference(model, here, there)
-        raise _difference(engine, f"writes {text!r} as other ids")
+        raise _difference(engine, f"encodes {text!r} as other ids")
     known = [(token, model.special_id(token)) for token in specials]
     ids = [id for _, id in known if id is not None]
     spelled = "".join(token for token, id in known if id is not None)
@@ -90,5 +90,5 @@ def _tokenize(
 
 def _difference(engine: ServedEngine, how: str) -> RemoteEngineError:
     return RemoteEngineError(
-        f"{engine.address.url}: its tokenizer is not the one here: it {how}", hint=HINT
+        f"{engine.address.url}: its tokenizer differs from the local one: it {how}", hint=HINT
     )

@@ -31,7 +31,7 @@ def prompt_logprobs(context: EngineContext, ids: Sequence[int], top: int) -> lis
         UsageError: if another engine generates.
     """
     if not isinstance(context, LlamaContext):
-        raise UsageError(f"{context.title}: gives no logprobs of a prompt here")
+        raise UsageError(f"{context.title}: cannot give logprobs of a prompt")
     found = []
     context.clear()
     for place in range(len(ids) - 1):

@@ -1,4 +1,4 @@
-"""What a model takes by llama.cpp's own reckoning, without loading it.
+"""Get the memory that a model takes from llama.cpp itself, without loading the model.
 
 llama.cpp sizes a model from its header alone (``no_alloc``). It aborts the process over some
 headers, so a child process does it, and whatever happens to it becomes an EngineError. The weights
@@ -25,7 +25,7 @@ from dslocal.plan.memory.shape import ModelShape, shape_of
 
 TIMEOUT_S = 30.0
 MAX_CAUSE = 300  # characters of what the child said
-_HINT = "the plan's own arithmetic stands; damaged files should be fetched again"
+_HINT = "the plan's own estimate is used; download the file again if it is damaged"
 _REASON = re.compile(r"GGML_ASSERT|Error|error|terminate|what\(\)")
 
 
@@ -85,7 +85,7 @@ def _ask(path: Path, load_configs: Sequence[LoadConfig], timeout: float) -> list
             raise EngineError(f"{path.name}: llama.cpp refuses it: {error}")
     if len(answers) < len(load_configs):
         raise EngineError(
-            f"{path.name}: llama.cpp died while sizing it: {_cause(done)}", hint=_HINT
+            f"{path.name}: llama.cpp crashed while sizing it: {_cause(done)}", hint=_HINT
         )
     return answers
 

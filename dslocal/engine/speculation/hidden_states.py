@@ -91,5 +91,5 @@ def _call(names: tuple[str, ...], restype: Any, *argtypes: Any) -> Any:
             continue
     raise EngineError(
         f"this llama.cpp cannot draft with DSpark: it lacks {names[0]}",
-        hint="pip install the llama-cpp-python that dslocal requires",
+        hint="install the llama-cpp-python that dslocal requires with pip",
     )

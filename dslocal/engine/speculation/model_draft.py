@@ -1,4 +1,4 @@
-"""What drafters with a model of their own have in common: a context, which lives while they listen.
+"""The common part of drafters that have a model: a context, which exists while they are in use.
 
 Such a drafter reads the target's hidden states as the target evaluates, which is called listening.
 Its context is made when it first listens, since many conversations never draft.

@@ -123,7 +123,7 @@ class DiskReader:
             except OSError as e:
                 raise file_error(path, e) from e
             if there < size:
-                cut = OSError(0, f"it was cut off, {there:,} of {size:,} bytes are left")
+                cut = OSError(0, f"it became shorter: {there:,} of {size:,} bytes are left")
                 raise file_error(path, cut)
 
     def fetch(self, extent: Extent, address: int = 0) -> None:

@@ -206,7 +206,7 @@ def file_error(path: Path, error: OSError) -> EngineError:
     reason = error.strerror or str(error)
     return EngineError(
         f"{path.name}: cannot be read: {reason}",
-        hint="if the disk is sound, fetch or convert the model again",
+        hint="if the disk is not damaged, download or convert the model again",
     )
 
 

@@ -263,7 +263,7 @@ def _reserve(fd: int, path: Path, nbytes: int) -> None:
             os.ftruncate(fd, nbytes)
             return
         path.unlink(missing_ok=True)
-        raise DslocalError(f"{path}: {e.strerror}", hint="make room on that disk") from e
+        raise DslocalError(f"{path}: {e.strerror}", hint="free some space on that disk") from e
 
 
 def _lock(fd: int, path: Path, *, writable: bool) -> None:
@@ -273,7 +273,7 @@ def _lock(fd: int, path: Path, *, writable: bool) -> None:
         fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         raise DslocalError(
-            f"{path}: another dslocal quality is writing it", hint="wait until that is done"
+            f"{path}: another dslocal quality is writing it", hint="wait until it has ended"
         ) from None
 
 
@@ -282,7 +282,8 @@ def _read_shape(fd: int, path: Path) -> ReferenceShape:
     if len(head) < HEAD.size or not head.startswith(MAGIC):
         raise UsageError(
             f"{path}: does not hold log-probabilities",
-            hint="dslocal quality -o writes such a file, and llama-perplexity --kl-divergence-base",
+            hint="use a file that was written by dslocal quality -o or llama-perplexity "
+            "--kl-divergence-base",
         )
     shape = ReferenceShape(*HEAD.unpack(head)[1:])
     are_sensible = (
@@ -317,7 +318,7 @@ def _read_seal(fd: int, path: Path, shape: ReferenceShape) -> ReferenceSeal | No
 
 
 def _damaged(path: Path) -> UsageError:
-    return UsageError(f"{path}: is damaged, or was not written to its end", hint="write it again")
+    return UsageError(f"{path}: is damaged or incomplete", hint="write it again")
 
 
 def _read_at(fd: int, start: int, nbytes: int) -> bytearray:
@@ -331,7 +332,7 @@ def _read_at(fd: int, start: int, nbytes: int) -> bytearray:
     while view:
         count = os.preadv(fd, [view], start)
         if not count:
-            raise DslocalError("the file of the reference's log-probabilities has been cut off")
+            raise DslocalError("the file of the reference's log-probabilities became shorter")
         view, start = view[count:], start + count
     return data
 

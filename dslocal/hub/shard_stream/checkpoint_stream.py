@@ -46,7 +46,7 @@ def stream_checkpoint(
     folder = out.with_name(out.name + SUFFIX)
     if folder.is_symlink():
         raise ConversionError(
-            f"{folder}: is a link, and its target is not for writing in", hint=f"rm {folder}"
+            f"{folder}: is a link, and dslocal does not write to its target", hint=f"rm {folder}"
         )
     folder.mkdir(exist_ok=True)
     try:

@@ -60,7 +60,7 @@ class RangeRequests:
                 return data
             responses.append(data)
         where = f"the {piece.nbytes:,} bytes at {piece.start:,}"
-        raise CheckpointError(f"{where} differ each time that they are fetched", file=piece.file)
+        raise CheckpointError(f"{where} differ each time that they are downloaded", file=piece.file)
 
     def _once(self, piece: FileRange) -> bytes:
         file = checkpoint_file(self._manifest, piece.file)

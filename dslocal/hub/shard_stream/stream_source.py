@@ -164,7 +164,7 @@ class StreamSource:
         piece = FileRange(file, start, nbytes)
         if self._is_past(file) and piece not in self._pieces:
             raise CheckpointError(
-                "is gone, and this piece of it was never asked for",
+                "was deleted, and this part of it was not read before",
                 file=file,
                 hint="convert it without --stream",
             )

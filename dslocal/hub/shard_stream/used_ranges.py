@@ -111,9 +111,9 @@ class UsedRanges:
         if known != found:
             where = f"the {piece.nbytes:,} bytes at {piece.start:,}"
             raise CheckpointError(
-                f"{where} are not what was read of them before",
+                f"{where} differ from what was read before",
                 file=piece.file,
-                hint="what the hub sent was damaged: nothing was kept, run it again",
+                hint="the hub sent damaged data and nothing was kept: repeat the command",
             )
 
     def _append(self, note: dict[str, object]) -> None:

@@ -24,7 +24,7 @@ MOUNT = re.compile(
     r"^\d+ \d+ \S+ (?P<root>\S+) (?P<point>\S+) .*? - (?P<type>cgroup2?) \S+ (?P<options>\S+)$",
     re.MULTILINE,
 )
-BLIND_NOTE = "the cgroup does not say what it uses; half of its limit is assumed"
+BLIND_NOTE = "the cgroup does not report its memory use; half of its limit is assumed to be free"
 
 
 @dataclass(frozen=True, slots=True)

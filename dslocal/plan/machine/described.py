@@ -1,4 +1,4 @@
-"""A machine that is not here, from what somebody says of it: sizes, or the names of its parts.
+"""Build a machine from a user's description: sizes, or the names of its parts.
 
 What is not said is assumed as it is usual for such sizes, and a note says what was assumed.
 """
@@ -116,7 +116,12 @@ def named_gpus(text: str) -> list[Card]:
     card = find_gpu(name)
     if card is None:
         known = sorted({card.name for card in load_hardware().gpus})
-        raise _unknown("--gpu", name, known, "--vram 24GiB --bandwidth 936 describe any other")
+        raise _unknown(
+            "--gpu",
+            name,
+            known,
+            "describe any other GPU with, for example, --vram 24GiB --bandwidth 936",
+        )
     return [card] * count
 
 
@@ -125,7 +130,7 @@ def named_cpu(text: str) -> Processor:
     cpu = find_cpu(text)
     if cpu is None:
         known = [cpu.name.rstrip("*") for cpu in load_hardware().cpus]
-        otherwise = "--cpu '2-channel DDR5' or --bandwidth do for any other"
+        otherwise = "describe any other CPU with --cpu '2-channel DDR5' or --bandwidth"
         raise _unknown("--cpu", text, known, otherwise)
     return replace(cpu, name=clean_name(text)) if cpu.name.endswith("*") else cpu
 
@@ -140,7 +145,9 @@ def named_chip(text: str, ram: int = 0) -> Chip:
     chip = find_chip(text, ram=ram)
     if chip is None:
         known = [chip.name.removeprefix("Apple ") for chip in load_hardware().chips]
-        raise _unknown("--chip", text, list(dict.fromkeys(known)), "--bandwidth does for any other")
+        raise _unknown(
+            "--chip", text, list(dict.fromkeys(known)), "describe any other chip with --bandwidth"
+        )
     return chip
 
 
@@ -241,9 +248,9 @@ def _with_shared_memory(
     """Return a machine whose GPU shares the RAM: a Mac, or a PC with such a chip."""
     chip = parts.chip
     if sizes is not None and len(sizes) > 1:
-        raise UsageError("--vram: a GPU that shares the RAM is one GPU")
+        raise UsageError("--vram: a chip whose GPU shares the RAM has only one GPU")
     if parts.gpus or parts.cpu:
-        raise UsageError("--gpu, --cpu: this machine's chip is both; --chip names it")
+        raise UsageError("--gpu, --cpu: in this machine one chip is both; name it with --chip")
     if chip is None:
         assumed = typical_of("chips", ram)
         rate = assumed.bandwidth
@@ -255,7 +262,7 @@ def _with_shared_memory(
     else:
         rate = chip.bandwidth
         if chip.expected:
-            draft.notes.append(f"{chip.name} was not announced yet: its numbers are expected ones")
+            draft.notes.append(f"{chip.name} is not announced yet: its figures are expected ones")
         if round(ram / 2**30) not in chip.memory:
             sold = ", ".join(map(str, chip.memory))
             draft.notes.append(f"{chip.name} with {rate / GB:,.0f} GB/s is sold with {sold} GiB")
@@ -283,7 +290,7 @@ def _gpu_budget(draft: _Draft, ram: int, sizes: Sequence[int] | None, chip: Chip
         draft.notes.append(probe_macos.RULE_NOTE)
         return probe_macos.metal_budget(ram)
     draft.notes.append(
-        f"{chip.gpu_share:.0%} of the RAM is planned for its GPU; --vram says another"
+        f"{chip.gpu_share:.0%} of the RAM is planned for its GPU; --vram sets another amount"
     )
     return round(ram * chip.gpu_share)
 

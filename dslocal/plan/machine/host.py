@@ -1,4 +1,4 @@
-"""What the probe of an OS finds out, and what all probes share: careful numbers, clean names."""
+"""The result of probing an OS, and the functions that all probes share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .system import Ram, System
 
 MAX_NAME = 80  # characters
 MAX_RAM = 1 << 56  # bytes; what claims to be more is not a size
-NO_SIZE_NOTE = "this machine does not say how much memory it has; --ram says it"
+NO_SIZE_NOTE = "this machine does not report how much memory it has; give it with --ram"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What llama.cpp was built with, asked in a process of its own.
+"""Find out in a child process how llama.cpp was built.
 
 A library that does not load, or that ends its process, is an answer too.
 """
@@ -79,7 +79,7 @@ def probe_build() -> Build:
         answer = json.loads(done.stdout) if done.returncode == 0 else None
     except (OSError, ValueError, subprocess.SubprocessError) as e:
         raise EngineMissingError(
-            f"llama.cpp cannot be asked: {clean_name(str(e))}", hint=REBUILD
+            f"llama.cpp does not report its build: {clean_name(str(e))}", hint=REBUILD
         ) from e
     if answer is None:
         how = f"ended with {done.returncode}"

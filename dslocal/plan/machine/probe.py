@@ -104,7 +104,7 @@ def _machine(
 
 def _gpu_without_ggml(host: Host, error: EngineMissingError) -> tuple[list[Gpu], list[str]]:
     """Return the GPU that the OS gives every process, and what is to be said of it."""
-    notes = [f"GPUs are not known: {error}"]
+    notes = [f"the GPUs could not be listed: {error}"]
     if not host.gpu:
         return [], notes
     return [host.gpu], [*notes, probe_macos.RULE_NOTE]
@@ -117,7 +117,7 @@ def used_devices(devices: Sequence[Device]) -> tuple[list[Device], list[str]]:
     """
     gpus = [device for device in devices if device.kind in (GPU, INTEGRATED_GPU)]
     notes = [
-        f"{clean_name(device.description or device.name)}: reports no memory and is left out"
+        f"{clean_name(device.description or device.name)}: reports no memory, so it is not used"
         for device in gpus
         if device.total <= 0
     ]

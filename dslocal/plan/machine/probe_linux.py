@@ -1,4 +1,4 @@
-"""What Linux says of its memory and CPUs, within the cgroups that this process may not leave."""
+"""Probe memory and CPUs on Linux, within the limits of this process's cgroups."""
 
 from __future__ import annotations
 

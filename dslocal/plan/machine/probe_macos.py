@@ -1,4 +1,4 @@
-"""What macOS says of its memory: sysctl and vm_stat. Tested on recorded outputs, not on a Mac.
+"""Probe memory on macOS with sysctl and vm_stat. Tested on recorded outputs, not on a Mac.
 
 The GPU's budget is Metal's recommendedMaxWorkingSetSize, which ggml reports, limits raised by the
 user included. The rule in :func:`metal_budget` is only for where no device can be asked. psutil
@@ -35,7 +35,7 @@ RULE_NOTE = (
     "the GPU's share of the RAM is macOS 15's default; macOS 26 gives more,"
     " and iogpu.wired_limit_mb raises it"
 )
-NO_VM_STAT_NOTE = "vm_stat does not say how much memory is free; half is assumed"
+NO_VM_STAT_NOTE = "vm_stat does not report how much memory is free; half is assumed"
 
 
 def probe_host(system: System) -> Host:
@@ -92,7 +92,7 @@ def _available(text: str) -> int | None:
     """Return the bytes that can be had without swapping; None where ``text`` does not say.
 
     These are free, inactive, speculative and purgeable pages, and files that are cached besides.
-    Active pages are not told apart by kind. But pages of files are active, inactive or
+    Active pages are not counted by kind. But pages of files are active, inactive or
     speculative, so that where there are more of them than of the latter two, the rest is active,
     and can be dropped as well: a model that was mapped lately, above all.
     """

@@ -1,4 +1,4 @@
-"""A device of another machine that lends its memory: what a plan has to know of it."""
+"""A device of another machine that lends its memory, as data for a plan."""
 
 from __future__ import annotations
 

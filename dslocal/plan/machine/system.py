@@ -1,4 +1,4 @@
-"""What a probe may ask a machine: files, commands, its RAM and ggml's devices.
+"""The sources of a probe: files, commands, the RAM and ggml's devices.
 
 Each of these may have no answer. :class:`LocalSystem` asks this machine; tests put recorded answers
 in its place. Nothing here knows what the answers mean.

@@ -1,4 +1,4 @@
-"""A GPU that is here and that llama.cpp was not built for: what it is, and what would use it.
+"""Find a GPU of this machine that llama.cpp was not built for, and say how to use it.
 
 Read from files that drivers leave, without running anything: every command that plans asks.
 """
@@ -32,7 +32,7 @@ def unused_gpu_note(system: System, *, is_apple: bool) -> str:
         is_apple: whether its chip is Apple's, which has a GPU.
     """
     if is_apple:
-        return f"{METAL_OFF}; CMAKE_ARGS=-DGGML_METAL=on {REBUILD} changes that"
+        return f"{METAL_OFF}; to use the GPU: CMAKE_ARGS=-DGGML_METAL=on {REBUILD}"
     if any(system.read(file) is not None for file in NVIDIA_FILES):
         return _note("an NVIDIA GPU", "CUDA", "-DGGML_CUDA=on")
     if any(_is_amd(system, number) for number in range(CARDS)):
@@ -51,6 +51,4 @@ def _is_amd(system: System, number: int) -> bool:
 
 def _note(what: str, backend: str, option: str) -> str:
     use = f"CMAKE_ARGS={option} {REBUILD}"
-    return (
-        f"{what} is here and is not used: llama.cpp is built without {backend}; {use} changes that"
-    )
+    return f"{what} is not used, because llama.cpp is built without {backend}; to use it: {use}"

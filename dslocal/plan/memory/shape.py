@@ -176,7 +176,7 @@ def shape_of(header: GgufHeader) -> ModelShape:
     require_known(header.architecture)
     if header.architecture not in ARCHITECTURES:
         raise UnsupportedModelError(
-            f"architecture {header.architecture[:40]!r}: its memory is not known",
+            f"architecture {header.architecture[:40]!r}: dslocal cannot plan its memory",
             hint=f"known: {', '.join(ARCHITECTURES)}",
         )
     validate_types(header)

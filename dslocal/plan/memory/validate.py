@@ -56,7 +56,7 @@ INTEGER_KEYS = (
 UNUSABLE_TYPES = (GgmlType.I8, GgmlType.I16, GgmlType.I32, GgmlType.I64, GgmlType.F64)
 HASH_TABLE = "ffn_gate_tid2eid.weight"  # V4 chooses experts by it: token ids to their numbers
 BYTE_TOKENS = frozenset(f"<0x{byte:02X}>" for byte in range(256))
-_HINT = "fetch or convert it again"
+_HINT = "download or convert it again"
 
 
 def validate_types(header: GgufHeader) -> None:
@@ -108,7 +108,8 @@ def validate_vocabulary(header: GgufHeader) -> None:
         raise GgufError("its vocabulary has a token with a zero byte in it", hint=_HINT)
     if kind == "llama" and tokens and not BYTE_TOKENS.issubset(tokens):
         raise GgufError(
-            "its tokenizer is 'llama', and its vocabulary lacks that one's bytes, as <0x0A>",
+            "its tokenizer is 'llama', but its vocabulary lacks that tokenizer's bytes, such as "
+            "<0x0A>",
             hint=_HINT,
         )
 
@@ -156,7 +157,7 @@ def _check_mla(shape: ModelShape) -> Iterator[str]:
         yield f"{shape.n_head_kv:,} heads of compressed keys"
     if shape.n_embd_k_gqa != shape.n_lora_kv + shape.n_rot:
         kept, made = shape.n_embd_k_gqa, f"{shape.n_lora_kv:,} and {shape.n_rot:,}"
-        yield f"{kept:,} numbers are kept of a token, where {made} are made"
+        yield f"{kept:,} numbers are kept for each token, and {made} are computed"
 
 
 def _check_experts(header: GgufHeader, shape: ModelShape) -> Iterator[str]:

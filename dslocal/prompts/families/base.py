@@ -1,4 +1,4 @@
-"""What a family is made of: how prompts are written, and what its model card recommends."""
+"""The parts of a family: how prompts are written, and what its model card recommends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EFFORT_NAMES = {
     "max": "max",
     "ultra": "max",
 }
-FIM_HINT = "DeepSeek Coder, Coder-V2 and V2-Lite models do"
+FIM_HINT = "use a DeepSeek Coder, Coder-V2 or V2-Lite model"
 
 
 class Format(Protocol):
@@ -129,7 +129,7 @@ class Family:
         recommendations: What the model card recommends.
         directive: What is added to mathematical questions.
         fim: How a gap is written; None where the family cannot fill gaps.
-        is_base: Whether it completes a text and knows no turns.
+        is_base: Whether it completes a text and has no turns.
         against_system: Why the model card advises against a system prompt, where it does.
         efforts: What is said about each effort of reasoning, the least first; empty where the
             family knows none.
@@ -190,8 +190,8 @@ class Family:
             raise UsageError(f"family {self.name} has no tool calls")
         if self.is_base and any(m.role == "assistant" for m in messages):
             raise UsageError(
-                f"family {self.name} is a base model: it completes a text and knows no turns",
-                hint="dslocal ask completes",
+                f"family {self.name} is a base model: it completes a text and has no turns",
+                hint="use dslocal ask",
             )
         if isinstance(self.format, AdjustableFormat):
             words = self.efforts.get(self.effort_named(effort), "")
@@ -226,7 +226,7 @@ class Family:
         if not self.efforts:
             raise UsageError(
                 f"family {self.name} has no levels of effort",
-                hint="--think and --no-think say whether it reasons",
+                hint="use --think or --no-think",
             )
         wanted = EFFORT_NAMES[name]
         return wanted if wanted in self.efforts else next(iter(self.efforts))
@@ -239,7 +239,7 @@ class Family:
         """
         if self.fim is None:
             raise UsageError(
-                f"family {self.name} ({self.title}) was not made to fill in the middle",
+                f"family {self.name} ({self.title}) was not trained to fill in the middle",
                 hint=FIM_HINT,
             )
         return [

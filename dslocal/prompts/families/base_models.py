@@ -1,4 +1,4 @@
-"""Base models: they complete a text and know no turns, and some fill in the middle.
+"""Base models: they complete a text and have no turns, and some fill in the middle.
 
 Format of a gap: DeepSeek-Coder's and Coder-V2's READMEs, "Code Insertion"; the technical reports of
 V2 and V3 name the same. Settings: Coder's README completes greedily; for the others nothing is

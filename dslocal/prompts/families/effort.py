@@ -34,11 +34,11 @@ def choose_effort(family: Family, effort: str | None, think: bool | None) -> Eff
     if effort == NO_EFFORT:
         if think:
             raise UsageError(
-                "reasoning and an effort of none exclude each other", hint="one of them"
+                "--think and an effort of none cannot be combined", hint="use one of them"
             )
         return EffortChoice(family, False)
     if think is False:
         raise UsageError(
-            f"no reasoning and an effort of {effort:.40} exclude each other", hint="one of them"
+            f"--no-think and an effort of {effort:.40} cannot be combined", hint="use one of them"
         )
     return EffortChoice(family.with_effort(effort), True)

@@ -1,4 +1,4 @@
-"""DeepSeek-Prover-V1.5 SFT and RL: they complete Lean 4 code and know no turns.
+"""DeepSeek-Prover-V1.5 SFT and RL: they complete Lean 4 code and have no turns.
 
 Prompt and settings: the README's "Quick Start".
 """

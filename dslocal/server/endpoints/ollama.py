@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 # The version of Ollama whose API this is: clients refuse to work with one that is too old.
 OLLAMA_VERSION = "0.13.5"
-NO_EMBEDDINGS = "DeepSeek's models make text, no embeddings"
-NO_CHANGES = "models are not added or removed over HTTP: dslocal pull, dslocal rm"
+NO_EMBEDDINGS = "DeepSeek's models generate text, not embeddings"
+NO_CHANGES = "models cannot be added or removed over HTTP: use dslocal pull and dslocal rm"
 REFUSED = {
     "/api/embed": NO_EMBEDDINGS,
     "/api/embeddings": NO_EMBEDDINGS,

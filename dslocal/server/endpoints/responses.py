@@ -97,7 +97,9 @@ class ResponsesEndpoints:
     async def cancel(self, request: Request) -> Response:
         """Refuse to cancel: no response is made in the background."""
         self.store.get(request.path_params["id"])
-        raise ApiError(400, "only a response with background: true is cancelled, which is not here")
+        raise ApiError(
+            400, "only a response with background: true can be cancelled, and this server has none"
+        )
 
     def _task(self, sent: ResponsesRequest) -> ChatTask:
         history = self.store.history(sent.previous_response_id)

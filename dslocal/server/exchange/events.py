@@ -1,4 +1,4 @@
-"""What happens while a request is answered, as the threads that generate report it.
+"""The events of a request, which the generating threads report.
 
 Does not know how events reach a client: :mod:`dslocal.server.wire` turns them into bytes.
 """

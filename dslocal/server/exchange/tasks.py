@@ -1,4 +1,4 @@
-"""What a client asks for, without its format: the one internal request.
+"""The internal request that all formats are translated into.
 
 Every format in :mod:`dslocal.server.wire` reads its requests into these tasks, and writes its
 responses from the events of :mod:`.events`. :mod:`dslocal.server.preparation` makes prompts of
@@ -214,7 +214,7 @@ class InfillTask(Task):
     """A gap to fill, with other code around it.
 
     Attributes:
-        prefix: What stands before the gap.
+        prefix: The text before the gap.
         suffix: What follows it.
         snippets: Pieces of other files, the newest last.
         beginning: What the text of the gap begins with.

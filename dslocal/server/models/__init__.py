@@ -1,1 +1,1 @@
-"""The models of one server: which of them a request means, and which of them are loaded."""
+"""The models of one server: finding the one of a request, and loading and unloading."""

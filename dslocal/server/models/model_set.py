@@ -1,4 +1,4 @@
-"""All models of a server: requests take the one that they name, which is loaded when need be.
+"""All models of a server: each request uses the one that it names, which is loaded when needed.
 
 Where memory does not hold another model, those that no request has used for longest are unloaded,
 and so are those that a client wants no longer. They first finish what they are answering; requests
@@ -202,7 +202,7 @@ class ModelSet:
         return ApiError(
             404,
             f"model {name[:MAX_SHOWN_NAME]!r} is not served here, only {names} "
-            "(serve --alias NAME adds a name, --any-name takes every name)",
+            "(serve --alias NAME adds a name, and --any-name accepts every name)",
             code="model_not_found",
             param="model",
         )
@@ -295,8 +295,8 @@ class ModelSet:
         """
         if not _fits([entry], self._budget):
             raise DslocalError(
-                f"{entry.name} needs {binary_size(entry.need.total)}, and models may take "
-                f"{binary_size(self._budget.total)} here"
+                f"{entry.name} needs {binary_size(entry.need.total)}, and all models together may "
+                f"take {binary_size(self._budget.total)}"
             )
         while not _fits([entry, *self._loaded], self._budget):
             oldest = min(self._loaded.values(), key=lambda model: model.last_used)

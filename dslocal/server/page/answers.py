@@ -1,4 +1,4 @@
-"""The answers on their way: begun, found again after a reload, stopped, and put on disk."""
+"""Run the answers of the chat page: start, find after a reload, stop, and save them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Answers:
         self._threads = threads
         self._on_end = on_end
         self._log = log
-        self._work: dict[str, _Work] = {}  # by conversation, the one that was begun last at the end
+        self._work: dict[str, _Work] = {}  # by conversation, the newest at the end
 
     def find(self, conversation_id: str) -> LiveAnswer | None:
         """Return the answer of a conversation that is on its way, or has ended lately."""
@@ -76,7 +76,7 @@ class Answers:
     def require_idle(self, conversation_id: str) -> None:
         """Refuse a second answer beside one that is on its way. Raises ApiError 409."""
         if self.is_busy(conversation_id):
-            raise ApiError(409, "an answer is on its way already", code="answer_running")
+            raise ApiError(409, "an answer is being generated already", code="answer_running")
 
     async def begin(self, stored: chat.StoredConversation, request: AnswerRequest) -> LiveAnswer:
         """Begin the turn that ``request`` asks for, in a conversation that is not open elsewhere.
@@ -137,7 +137,7 @@ class Answers:
     def _running(self, conversation_id: str) -> _Work:
         work = self._work.get(conversation_id)
         if work is None or work.live.is_done:
-            raise ApiError(404, "no answer is on its way", code="no_answer")
+            raise ApiError(404, "no answer is being generated", code="no_answer")
         return work
 
     def _forget_ended(self) -> None:

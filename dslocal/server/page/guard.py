@@ -30,7 +30,9 @@ def require_own_page(scope: Scope) -> None:
     is_foreign = any(origin not in own for origin in header_values(headers, b"origin"))
     sites = header_values(headers, b"sec-fetch-site")
     if is_foreign or any(site not in OWN_SITES for site in sites):
-        raise ApiError(403, "conversations are for dslocal's own page", code="origin_not_allowed")
+        raise ApiError(
+            403, "only dslocal's own page can use the conversations", code="origin_not_allowed"
+        )
 
 
 def require_own_user(scope: Scope) -> None:
@@ -48,6 +50,7 @@ def require_own_user(scope: Scope) -> None:
     if uid is not None and uid not in (os.geteuid(), ROOT):
         raise ApiError(
             403,
-            "conversations are for the user who runs this server (--api-key lets others in)",
+            "only the user who runs this server can use the conversations (with --api-key, others "
+            "can)",
             code="other_user",
         )

@@ -56,7 +56,7 @@ def _setting_json(settings: prompts.Settings, name: str) -> dict[str, Any]:
 
 
 def _load_config(served: ServedModel) -> LoadConfig | None:
-    """Return how a model is loaded; None where an engine has loaded it."""
+    """Return how a model is loaded; None where it runs in an engine."""
     from dslocal.engine import LlamaContext
 
     return served.context.load_config if isinstance(served.context, LlamaContext) else None

@@ -125,7 +125,7 @@ class PageRoutes:
         """Begin a conversation with its first question."""
         sent = await self._sent(request)
         name = self.models.find(sent.model).name
-        return _begun(await self.answers.begin(chat.new_conversation(name), sent))
+        return _started(await self.answers.begin(chat.new_conversation(name), sent))
 
     async def show(self, request: Request) -> Response:
         """Return a conversation, and what has come of an answer on its way."""
@@ -159,13 +159,13 @@ class PageRoutes:
         """Begin another turn of a conversation."""
         sent = await self._sent(request)
         self.answers.require_idle(request.path_params["id"])
-        return _begun(await self.answers.begin(await self._stored(request), sent))
+        return _started(await self.answers.begin(await self._stored(request), sent))
 
     async def follow(self, request: Request) -> Any:
         """Send what has come of an answer, and what comes, as server-sent events."""
         live = self.answers.find(request.path_params["id"])
         if live is None:
-            raise ApiError(404, "no answer is on its way", code="no_answer")
+            raise ApiError(404, "no answer is being generated", code="no_answer")
         return _AnswerStream(live)
 
     async def stop(self, request: Request) -> Response:
@@ -229,7 +229,7 @@ def _answer_json(live: LiveAnswer) -> dict[str, Any]:
     return {**live.snapshot(), "type": "end" if live.is_done else "snapshot", "figures": figures}
 
 
-def _begun(live: LiveAnswer) -> Response:
+def _started(live: LiveAnswer) -> Response:
     body = {"id": live.stored.id, "answer": _answer_json(live)}
     return JSONResponse(body, 202, headers=PRIVATE_HEADERS)
 

@@ -2,7 +2,7 @@
 
 One file, readable by the user alone, to which every answer is added as a line: a checksum, and
 JSON. Lines that are damaged, cut short, too old or of another form are ignored. A file that has
-become too large is written anew with the newest lines.
+become too large is rewritten with the newest lines.
 
 It is a cache: what cannot be written or read is lost, and the prompt evaluated again.
 """
@@ -22,7 +22,7 @@ from typing import Any
 from dslocal.files import read_limited, write_atomic
 
 MAX_BYTES = 16 << 20  # of the file
-KEPT_BYTES = 8 << 20  # of it when it is written anew
+KEPT_BYTES = 8 << 20  # of it that are kept when it is rewritten
 DIGEST_DIGITS = 16
 
 
@@ -89,7 +89,7 @@ class AnswerLog:
             return []
 
     def _shorten(self) -> None:
-        """Write the file anew with its newest lines."""
+        """Rewrite the file with its newest lines."""
         kept: list[bytes] = []
         nbytes = 0
         for line in reversed(self._lines()):

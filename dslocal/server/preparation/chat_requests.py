@@ -33,7 +33,7 @@ def prepare_chat(served: ServedModel, task: ChatTask) -> list[PreparedRequest]:
     """Return what is generated to answer a conversation: one request in a list.
 
     Raises:
-        ApiError: Fields that exclude each other, or that the model does not support.
+        ApiError: Fields that cannot be combined, or that the model does not support.
         DslocalError: The prompt does not fit the context, or no text satisfies the schema.
     """
     return [validated(served, _draft(served, task))]
@@ -43,7 +43,7 @@ def count_chat(served: ServedModel, task: ChatTask) -> list[PreparedRequest]:
     """Return a request that has the prompt's ids, whether or not it fits the context.
 
     Raises:
-        ApiError: Fields that exclude each other, or that the model does not support.
+        ApiError: Fields that cannot be combined, or that the model does not support.
     """
     draft = _draft(served, task)
     return [replace(draft, ids=prompts.encode(draft.prompt, served.context.model))]
@@ -59,7 +59,7 @@ def _draft(served: ServedModel, task: ChatTask) -> PreparedRequest:
     if constraint and forced:
         raise ApiError(
             400,
-            f"{constraint.source} and a tool that has to be called are two ways to shape an answer",
+            f"{constraint.source} and a tool that has to be called cannot be combined",
             param="tool_choice",
         )
     math = False if constraint or tools else served.math

@@ -79,7 +79,7 @@ def _gap(
     is_marked = fim is not None and isinstance(prompt, str) and _begins_gap(prompt, fim)
     if task.suffix is not None:
         if not isinstance(prompt, str):
-            raise ApiError(400, "suffix goes with a prompt that is text", param="suffix")
+            raise ApiError(400, "suffix needs a prompt that is text", param="suffix")
         if is_marked:
             raise ApiError(
                 400, "the prompt spells a gap already: send it without suffix", param="suffix"
@@ -132,8 +132,7 @@ def _ignored(prompt: str | Sequence[int]) -> tuple[IgnoredField, ...]:
     """Return what the client should know about a prompt that is continued."""
     if isinstance(prompt, str) and any(token in prompt for token in SPELLED_TURNS):
         reason = (
-            "special tokens that it spells are plain text here; "
-            "/v1/chat/completions writes the turns"
+            "special tokens in it are treated as plain text; use /v1/chat/completions for turns"
         )
         return (IgnoredField("prompt", reason),)
     return ()

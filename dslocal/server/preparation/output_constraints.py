@@ -45,7 +45,7 @@ def _constraint(sent: SentConstraint) -> output.OutputConstraint:
         reasons = "; ".join(unheld)[:MAX_SHOWN_REASON]
         raise ApiError(
             400,
-            f"{sent.field}: an answer cannot be held to all of this schema: {reasons}",
+            f"{sent.field}: this schema cannot be enforced completely: {reasons}",
             param=sent.field,
         )
     return constraint

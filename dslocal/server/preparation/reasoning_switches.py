@@ -61,10 +61,10 @@ def choose_reasoning(
     levels = [switch for switch in switches if switch.level and switch.is_on]
     _refuse_two_levels(levels)
     effort = levels[0].level if levels and served.family.efforts else None
-    untold = [] if served.family.efforts else levels
+    unused = [] if served.family.efforts else levels
     if prompts.Thinking.FORCED not in modes:
-        untold = [switch for switch in switches if switch.is_hint and switch.is_on]
-    ignored = tuple(IgnoredField(switch.field, _level_note(served)) for switch in untold)
+        unused = [switch for switch in switches if switch.is_hint and switch.is_on]
+    ignored = tuple(IgnoredField(switch.field, _level_note(served)) for switch in unused)
     return ReasoningChoice(thinking, wish.budget, wish.budget_field, effort, ignored)
 
 
@@ -100,4 +100,4 @@ def _refuse_switch(served: ServedModel, switches: Sequence[ReasoningSwitch]) -> 
 def _level_note(served: ServedModel) -> str:
     if prompts.Thinking.FORCED not in served.family.thinking_modes:
         return f"{served.name} has no reasoning"
-    return f"{served.name} reasons or does not; it has no levels between"
+    return f"{served.name} can only turn reasoning on or off; it has no levels"

@@ -136,9 +136,9 @@ def with_context_limit(
         return prepared
     room = limit.tokens - len(prepared.ids)
     if limit.tokens > served.context.n_ctx:
-        reason = "the context is decided when the server starts (dslocal serve --ctx)"
+        reason = "the context is set when the server starts (dslocal serve --ctx)"
     elif room < 1:
-        reason = "the prompt is longer, and nothing of it is cut"
+        reason = "the prompt is longer, and the server does not shorten prompts"
     else:
         most = min(room, prepared.settings.max_tokens.value)
         settings = with_setting(prepared.settings, "max_tokens", most, limit.field)

@@ -49,7 +49,7 @@ def forced_tools(task: ChatTask, tools: Sequence[prompts.Tool]) -> list[prompts.
         _require_known({choice.named}, tools)
         return [tool for tool in tools if tool.name == choice.named]
     if not tools:
-        raise ApiError(400, "tool_choice: no tool is offered to call", param="tool_choice")
+        raise ApiError(400, "tool_choice: the request has no tools", param="tool_choice")
     return list(tools)
 
 

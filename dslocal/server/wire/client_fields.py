@@ -1,4 +1,4 @@
-"""Fields that clients send and that are not obeyed, and what is done about each.
+"""Fields that clients send and the server does not support, and what it does with each.
 
 The list was read from the sources of the clients: openai, langchain-openai, langchain-deepseek,
 litellm, instructor, pydantic-ai, lm-evaluation-harness, Continue, llama.vim, SillyTavern, Open
@@ -87,16 +87,16 @@ class FieldTable:
     synonyms: Mapping[str, str] = field(default_factory=dict)
 
 
-UNKNOWN_FIELD = FieldRule(FieldAnswer.IGNORED, "no such field is known here")
+UNKNOWN_FIELD = FieldRule(FieldAnswer.IGNORED, "the server does not know this field")
 UNSUPPORTED_SAMPLER = "this sampler is not supported; temperature, top_p, top_k and min_p are"
 SAME_ANSWER = "the answer is the same without it"
 FOR_OPENAI = "it is for OpenAI's own servers; the answer is the same without it"
 FOR_LLAMA_SERVER = "it is for llama-server; the answer is the same without it"
 FOR_ROUTERS = "it is for a service that chooses between providers"
-TEXT_ONLY = "the model writes text alone"
-NO_SEARCH = "nothing here searches the web"
+TEXT_ONLY = "the model writes only text"
+NO_SEARCH = "this server does not search the web"
 HINT = "a hint that DeepSeek's models do not support"
-OLLAMA = "it is Ollama's; send the settings themselves, as temperature or max_tokens"
+OLLAMA = "it is Ollama's; send the settings themselves, such as temperature or max_tokens"
 
 
 def refused(reason: str, **fields: tuple[Any, ...]) -> Iterator[tuple[str, FieldRule]]:
@@ -171,14 +171,14 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
             stop_token_ids=(),
         ),
         *refused(
-            "single tokens are weighted with logit_bias",
+            "use logit_bias to weight tokens",
             allowed_token_ids=(),
             bad_words=(),
             custom_token_bans=(),
             logits_processors=(),
         ),
         *refused(
-            "the prompt is written as the model's vendor does",
+            "the prompt is written as the model's vendor specifies",
             add_generation_prompt=(True,),
             chat_template=(),
             continue_final_message=(False,),
@@ -196,10 +196,8 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
             reasoning_format=("auto", "deepseek", "deepseek-legacy", "parsed"),
             separate_reasoning=(True,),
         ),
-        *refused("tools and response_format shape an answer", structural_tag=(), grammar_lazy=()),
-        *refused(
-            "a prompt that is text begins as the model's vendor has it", add_bos_token=(True,)
-        ),
+        *refused("use tools or response_format", structural_tag=(), grammar_lazy=()),
+        *refused("a text prompt begins as the model's vendor specifies", add_bos_token=(True,)),
         *named_fields(
             FieldAnswer.IGNORED,
             FOR_OPENAI,
@@ -237,13 +235,13 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
         ),
         *named_fields(
             FieldAnswer.IGNORED,
-            "an answer ends after so many tokens, not so much time",
+            "an answer can be limited by tokens, not by time",
             "t_max_predict_ms",
             "t_max_prompt_ms",
         ),
         *named_fields(
             FieldAnswer.IGNORED,
-            "the order is temperature, top_k, top_p, min_p",
+            "the order is fixed: temperature, top_k, top_p, min_p",
             "sampler_order",
             "sampler_priority",
             "samplers",
@@ -290,7 +288,7 @@ CLIENT_FIELDS: dict[str, FieldRule] = dict(
         ),
         *named_fields(
             FieldAnswer.IGNORED,
-            "the family has no names of speakers",
+            "the family's prompts have no names of speakers",
             "messages[].name",
         ),
         *named_fields(

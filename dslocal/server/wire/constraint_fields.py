@@ -41,7 +41,7 @@ def only_constraint(found: Sequence[SentConstraint]) -> SentConstraint | None:
     if len(found) > 1:
         raise ApiError(
             400,
-            f"{found[0].field} and {found[1].field} are two ways to shape an answer: send one",
+            f"{found[0].field} and {found[1].field} cannot be combined: send one of them",
             param=found[1].field,
         )
     return found[0] if found else None

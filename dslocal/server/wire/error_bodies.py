@@ -1,4 +1,4 @@
-"""Which error object a client is sent, by the path that it asked."""
+"""Choose the error object for a client by the path of its request."""
 
 from __future__ import annotations
 

@@ -73,4 +73,4 @@ def to_api_error(error: BaseException) -> ApiError:
             return ApiError(503, str(error), code="out_of_memory")
         case DslocalError():
             return ApiError(500, str(error))
-    return ApiError(500, "something went wrong in the server; its log says what")
+    return ApiError(500, "the server failed; its log has the details")

@@ -60,7 +60,11 @@ def _json_object(body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise ApiError(400, "the body is empty, and must be a JSON object")
     if body.startswith(GZIP):
-        raise ApiError(400, "the body is compressed by gzip, which is not read here: send it as is")
+        raise ApiError(
+            400,
+            "the body is compressed by gzip, which the server does not support: "
+            "send it uncompressed",
+        )
     try:
         found = parse_strict_json(utf8_text(body))
     except UnicodeDecodeError:

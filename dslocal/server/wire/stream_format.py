@@ -32,7 +32,7 @@ class StreamFormat(Protocol):
         """Return what is sent after the last event."""
 
     def error(self, error: ApiError) -> bytes:
-        """Return what ends a stream that has begun and fails."""
+        """Return what ends a stream that fails after its start."""
 
 
 class WholeFormat(Protocol):

@@ -1,4 +1,4 @@
-"""One answer of a chat: its events shown as they come, and a word on how it ended.
+"""Show one answer of a chat: its events while it is generated, and how it ended.
 
 Handles Ctrl-C while the answer streams: what came is kept, and can be continued. llama.cpp itself
 is stopped by ``dslocal.engine.interrupt``.
@@ -114,13 +114,15 @@ class AnswerPresenter:
         turn = self._session.turn
         if progress.is_reasoning and not self._session.is_unfinished:
             self._notify(
-                "the model stopped in the midst of its reasoning"
-                " (/think shows it, /retry asks again)"
+                "the model stopped during its reasoning (/think shows it, /retry asks again)"
             )
         if turn and turn.loop:
             self._notify(f"the model repeats itself: {turn.loop} (a higher temperature helps)")
         if turn and turn.is_cut:
-            self._notify(f"cut after {turn.completion_tokens:,} tokens; /continue resumes it")
+            self._notify(
+                f"the answer was cut off after {turn.completion_tokens:,} tokens; "
+                "/continue resumes it"
+            )
 
     def _reasoning_tokens(self) -> int:
         return self._session.turn.reasoning_tokens if self._session.turn else 0

@@ -111,7 +111,7 @@ class AnswerView:
         self._stream.finish()
         if self._has_printed:
             self._console.print(
-                Text("(all of that was reasoning: its opening tag was missing)", style="dim italic")
+                Text("(all of this was reasoning: its opening tag was missing)", style="dim italic")
             )
         self._layout = MarkdownLayout(self._console.width, self._encodable)
         self._has_printed = False

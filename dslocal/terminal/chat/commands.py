@@ -107,18 +107,18 @@ COMMANDS = {
         setting_commands.attach_files,
         _paths,
     ),
-    "clear": Command("/clear", "begin a new conversation", session_commands.clear),
+    "clear": Command("/clear", "start a new conversation", session_commands.clear),
     "retry": Command(
         "/retry", "ask the last question again, with another seed", turn_commands.retry
     ),
-    "edit": Command("/edit", "change the last question and ask that", turn_commands.edit),
+    "edit": Command("/edit", "edit the last question and ask it again", turn_commands.edit),
     "undo": Command("/undo", "take back the last question and its answer", turn_commands.undo),
     "continue": Command(
         "/continue", "continue an answer that was cut", turn_commands.continue_answer
     ),
     "copy": Command(
         f"/copy [{'|'.join(turn_commands.COPY_CHOICES)}]",
-        "the last answer into the clipboard",
+        "copy the last answer to the clipboard",
         turn_commands.copy,
         turn_commands.suggest_copy_choices,
     ),
@@ -198,7 +198,7 @@ def shell_hint(line: str) -> str | None:
         return None
     command = line.removeprefix("/").removeprefix("dslocal").strip()
     command = "chat " + command.removeprefix("run ") if command.startswith("run ") else command
-    return f"that is for the shell: leave with /exit, then: dslocal {command}".strip()
+    return f"that is a command for the shell: type /exit, then dslocal {command}".strip()
 
 
 def run(loop: ChatLoop, line: str) -> None:
@@ -218,7 +218,7 @@ def run(loop: ChatLoop, line: str) -> None:
             perhaps = " or ".join(f"/{known}" for known in near)
             raise UsageError(
                 f"/{name:.40}: no such command",
-                hint=f"perhaps {perhaps}" if near else "/help lists them",
+                hint=f"did you mean {perhaps}?" if near else "/help lists the commands",
             )
         command = COMMANDS[near[0]]
     command.run(loop, rest.strip())

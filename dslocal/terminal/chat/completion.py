@@ -1,4 +1,4 @@
-"""Completion of the input: commands with their help, and what each command takes."""
+"""Completion of the input: commands with their help, and the arguments of each command."""
 
 from __future__ import annotations
 

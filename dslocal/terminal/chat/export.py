@@ -95,7 +95,7 @@ def write_new(path: Path, text: str, *, may_replace: bool) -> None:
         DslocalError: It cannot be written.
     """
     if path.exists() and not may_replace:
-        raise UsageError(f"{path}: is there already", hint=f"/save {path}! replaces it")
+        raise UsageError(f"{path} exists already", hint=f"/save {path}! replaces it")
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("x", encoding="utf-8") as file:

@@ -163,7 +163,7 @@ class InputLine:
         """Draw the toolbar in the row below the input, or below the menu.
 
         prompt-toolkit asks the terminal where the cursor is, and would put the toolbar on the last
-        row, with empty rows above it. So it is told that the cursor is there, and does not ask.
+        row, with empty rows above it. So it gets that position, and does not query it.
         """
         renderer = app.renderer
         if renderer.cpr_support is CPR_Support.NOT_SUPPORTED:

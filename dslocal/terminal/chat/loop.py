@@ -29,7 +29,7 @@ from .input_line import InputLine, open_history
 from .keys import ANSWER_NOW_KEY_NAME, KeyReader
 
 FIRST_USE = (
-    "Enter asks; Alt-Enter begins a new line, and many lines can be pasted at once.",
+    "Enter sends the question; Alt-Enter starts a new line, and you can paste several lines.",
     f"Ctrl-C stops an answer, {ANSWER_NOW_KEY_NAME} ends its reasoning, Ctrl-D leaves;"
     " / lists more.",
     "Chats are kept on this machine: dslocal sessions lists them.",
@@ -102,7 +102,7 @@ class ChatLoop:
         self.editing: prompts.Message | None = None
         self.draft = ""
         self.introduction: Sequence[str] = ()
-        self._has_told_directive = False
+        self._has_explained_directive = False
         self._next_ids = 0  # tokens that the next prompt begins with
         self.console = console or Console(highlight=False)
         self.model = conversation.model
@@ -198,14 +198,14 @@ class ChatLoop:
                     break
                 else:
                     is_leaving = True
-                    self.notify("Ctrl-C again leaves")
+                    self.notify("press Ctrl-C again to exit")
         self._take_leave()
 
     def _stop_editing(self) -> None:
         """Leave the last question as it is, if it was being edited."""
         if self.editing is not None:
             self.editing = None
-            self.notify("left as it is")
+            self.notify("the last question is unchanged")
 
     def _greet(self) -> None:
         self.notify(f"{self.model_title()}. /help lists commands.")
@@ -277,9 +277,11 @@ class ChatLoop:
         self.files.clear()
         for note in question.notes:
             self.notify(note)
-        if question.directive and not self._has_told_directive:
-            self._has_told_directive = True
-            self.notify("asked for a boxed answer, step by step (/set math off leaves that out)")
+        if question.directive and not self._has_explained_directive:
+            self._has_explained_directive = True
+            self.notify(
+                "the vendor's request for a boxed answer was added (/set math off turns it off)"
+            )
         if advice := prompts.directive_advice(self.session.family, text, self.math):
             self.notify(advice)
         content = (edited.before_typed if edited else "") + question.text

@@ -36,7 +36,7 @@ def save(loop: ChatLoop, text: str) -> None:
     may_replace = text.endswith("!")
     path = one_path(text.removesuffix("!"), "/save")
     if not loop.session.history:
-        raise UsageError("/save: nothing has been said yet")
+        raise UsageError("/save: the conversation is empty")
     document = to_markdown(
         loop.session.history, loop.name, loop.session.system, loop.conversation.began
     )
@@ -87,7 +87,7 @@ def _conversation_before(loop: ChatLoop) -> chat.StoredConversation:
         return chat.last_conversation(other_than=loop.conversation.id)
     except NotFoundError as e:
         raise NotFoundError(
-            "/resume: there is no other conversation", hint="/sessions lists what is kept"
+            "/resume: no other conversation is kept", hint="/sessions lists the conversations"
         ) from e
 
 
@@ -136,7 +136,7 @@ def one_path(text: str, command: str) -> Path:
     if not paths:
         raise UsageError(f"{command}: which file?")
     if len(paths) > 1:
-        raise UsageError(f"{command}: one file, quoted where its name has spaces")
+        raise UsageError(f"{command}: give one file; quote its name if it has spaces")
     return paths[0]
 
 

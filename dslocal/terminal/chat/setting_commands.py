@@ -70,7 +70,7 @@ def attach_files(loop: ChatLoop, text: str) -> None:
     """/file: attach files to the next question; ``none`` takes them back."""
     if text == "none" and loop.files:
         loop.files.clear()
-        loop.notify("no file goes with the next question")
+        loop.notify("no file is attached to the next question")
         return
     paths = typed_paths(text, "/file")
     if not paths and not loop.files:

@@ -31,8 +31,7 @@ def edit(loop: ChatLoop, _: str) -> None:
     loop.editing = question
     loop.draft = sanitise(question.typed or question.content)
     loop.notify(
-        "edit the question, and Enter asks it in place of the last;"
-        " an empty line leaves all as it is"
+        "edit the question and press Enter to replace the last one; an empty line changes nothing"
     )
 
 

@@ -19,7 +19,7 @@ TITLES: dict[str, str] = {
     "load": "loading",
     "cold": "first token, cold",
     "warm": "first token, prompt cached",
-    "sampling": "drawing a token",
+    "sampling": "sampling a token",
     "prefill": "prefill of {size:,} tokens",
     "decode": "decode at {size:,} tokens",
 }
@@ -123,7 +123,7 @@ def table(
         if figure.drafted:
             share = figure.accepted / figure.drafted
             lines.append(
-                f"  {figure.accepted:,} of {figure.drafted:,} drafts were right ({share:.0%})"
+                f"  {figure.accepted:,} of {figure.drafted:,} drafts were accepted ({share:.0%})"
             )
         if use := figure.streaming:
             lines.append(
@@ -131,7 +131,7 @@ def table(
                 f" ({use.hit_rate:.0%} were in memory already)"
                 f" and waited {_duration(use.waited_s / max(1, use.tokens))} for the disk"
             )
-    lines.append("prefill and decode in tokens a second")
+    lines.append("prefill and decode in tokens per second")
     return lines
 
 

@@ -101,7 +101,7 @@ def _rpc_lines(way: RpcWay, machines: Sequence[ClusterMachine]) -> Iterator[str]
         total = binary_size(plan.memory.all.total)
         missing = f"{binary_size(plan.lacking)} are missing"
         if plan.lacking < MIB:
-            missing = "and no way of dealing out whole layers fits"
+            missing = "and no split by whole layers fits"
         yield f"{title}: does not fit: {total} are needed, {missing}"
         if any(machine.machine.unified for machine in machines):
             yield f"{INDENT}{WIRED_LIMIT}"

@@ -53,7 +53,7 @@ def show_eval_progress(name: str, done: int, right: int, total: int) -> Iterator
         bar = bars.add_task(title, total=total, completed=done, state=state)
 
         def report(done: int, right: int, tokens: int) -> None:
-            state = f"{_state(done, right, total)}, the last of {tokens:,} tokens"
+            state = f"{_state(done, right, total)}, the last one with {tokens:,} tokens"
             bars.update(bar, completed=done, state=state)
 
         yield report

@@ -47,7 +47,7 @@ def print_attention_kinds() -> None:
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        title="bytes of KV cache a token, fp16, were it built that way",
+        title="bytes of fp16 KV cache per token, for each way to build it",
         title_justify="left",
     )
     table.add_column("model", no_wrap=True)

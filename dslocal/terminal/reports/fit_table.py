@@ -168,5 +168,5 @@ def _recommendation(best: RecommendedModel | None, enough: float) -> Iterator[st
         return
     yield f"Take this one: {best.name} {recommendation_text(best)}"
     if not best.is_fast:
-        yield f"None gives {enough:g} tokens a second here; this is the fastest of them."
+        yield f"No model reaches {enough:g} tokens a second here; this one is the fastest."
     yield f"  {best.command}"

@@ -26,7 +26,7 @@ MAX_FILES_NAMED = 3  # of one folder, in a removal
 MAX_LEFTOVERS = 20  # that are listed one by one
 MAX_LINE = 5000  # characters
 COMMIT_DIGITS = 40
-DEFAULT = "the default model, which answers where none is named"
+DEFAULT = "the default model, used where a command names none"
 
 
 class ModelRow(NamedTuple):
@@ -72,8 +72,8 @@ def print_models(found: Fields, default: str) -> None:
         _print(f"results that dslocal quality keeps: {kept} (dslocal rm --logits deletes them)")
     if found["known"]:
         _print(
-            f"models.yaml knows {found['known']} more: dslocal fit lists them,"
-            " and what of them runs here"
+            f"models.yaml knows {found['known']} more: dslocal fit lists them and shows which run "
+            "here"
         )
 
 
@@ -94,7 +94,7 @@ def _model_row(model: Fields, default: str) -> ModelRow:
     else:
         origin = _short_origin(model["from"]) if model["from"] != model["missing"] else ""
         if model["missing"]:
-            remark = f"gone: {model['missing']}; dslocal rm {name}:{quant} forgets it"
+            remark = f"gone: {model['missing']}; dslocal rm {name}:{quant} removes the model"
     return ModelRow(name, quant, decimal_size(model["bytes"]), model["how"], origin, remark)
 
 
@@ -114,7 +114,7 @@ def _print_disk_use(disk: Fields) -> None:
         _print(f"dslocal's own files take {decimal_size(own)}: {', '.join(parts)}")
     if disk["imported"]:
         imported = decimal_size(disk["imported"])
-        _print(f"imported files, which are not dslocal's, take {imported}")
+        _print(f"imported files, which dslocal does not delete, take {imported}")
 
 
 def _print_leftovers(leftovers: Sequence[Fields]) -> None:
@@ -156,7 +156,7 @@ def print_found(
     else:
         _print("No DeepSeek model of another program was found. Looked in:")
         for folder in searched:
-            missing = "" if folder["there"] else ", which is not there"
+            missing = "" if folder["there"] else ", which does not exist"
             _print(f"{folder['app']}: {folder['path']}{missing}", indent=2)
     if refused:
         plural = "s" if len(refused) > 1 else ""

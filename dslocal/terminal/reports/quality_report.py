@@ -25,8 +25,8 @@ LABEL_WIDTH = 26
 PLOT_KINDS = (".svg", ".png")
 COLUMNS = ("size", "bits", "KL", "99 %", "max", "top %", "Δp %", "PPL")
 LEGEND = (
-    "bits of a weight; KL divergence in nats: mean, 99th percentile, maximum; top: tokens for "
-    "which both expect the same one most; Δp: RMS change of a token's probability"
+    "bits per weight; KL divergence in nats: mean, 99th percentile, maximum; top: share of tokens "
+    "for which both models rank the same token first; Δp: RMS change of a token's probability"
 )
 
 

@@ -29,7 +29,7 @@ def print_sessions(found: Sequence[tuple[StoredConversation, str]], search: str)
         if line:
             console.print(Text("  " + one_line(line, width - 2), style="dim"))
     if not found:
-        remark = "no chat is kept yet: dslocal chat begins one"
+        remark = "no chat is kept yet: dslocal chat starts one"
         if search:
             remark = f"no chat has {one_line(search, 60)!r} in it"
         console.print(Text(remark, style="dim"))

@@ -29,7 +29,7 @@ BABBLE = (
 )  # answers without an end
 BOXED = b"The final answer is \\boxed{4042}.\n"
 UNBOXED = (
-    "--no-math: its model card recommends to ask a mathematical question with: Please"
+    "--no-math: for mathematical questions, its model card recommends to add: Please"
     " reason step by step"
 )
 # the same with reasoning
@@ -162,7 +162,11 @@ def test_json_of_an_error_is_nothing(run: Run) -> None:
 def test_cut_while_answering(run: Run) -> None:
     done = run("ask", PERU, "--no-think", "--max-tokens", "3")
     assert (done.returncode, done.stdout) == (5, b"The capital of\n")
-    assert done.stderr.decode().splitlines()[1].startswith("dslocal: cut after 3 tokens")
+    assert (
+        done.stderr.decode()
+        .splitlines()[1]
+        .startswith("dslocal: the answer was cut off after 3 tokens")
+    )
 
 
 def test_the_seed_replays(run: Run) -> None:
@@ -283,7 +287,7 @@ def test_a_stdin_that_says_nothing_is_not_waited_for_in_silence(run: Run) -> Non
     """On a terminal only: a script's log needs no such line."""
     with Screen([str(BINARY), "ask", PERU], run.env(), piped=("stdin",)) as screen:
         screen.wait_for(
-            "waiting for stdin, which goes with the question (</dev/null leaves it out)"
+            "waiting for stdin, which is sent with the question (add </dev/null to send none)"
         )
         assert screen.process.stdin is not None
         screen.process.stdin.close()

@@ -57,10 +57,10 @@ def test_what_a_shell_gives(run: Run, script: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["-f", "-", "-f", "/dev/stdin"], "stdin can be read once only"),
-        (["-f", "-", "--schema", "-"], "stdin can be read once only"),
-        (["-f", "-", "--grammar", "/dev/fd/0"], "stdin can be read once only"),
-        (["-f", "-", "--search-results", "/dev/stdin"], "stdin can be read once only"),
+        (["-f", "-", "-f", "/dev/stdin"], "stdin can be read only once"),
+        (["-f", "-", "--schema", "-"], "stdin can be read only once"),
+        (["-f", "-", "--grammar", "/dev/fd/0"], "stdin can be read only once"),
+        (["-f", "-", "--search-results", "/dev/stdin"], "stdin can be read only once"),
     ],
 )
 def test_stdin_is_read_once(run: Run, args: list[str], said: str) -> None:

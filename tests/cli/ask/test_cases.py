@@ -12,7 +12,7 @@ from support.cli.ask_contract import BOXED, LIMA, PERU, SUM, judge, selected
 from support.cli.running import BINARY, Done, Run
 
 UNBOXED = (
-    "--no-math: its model card recommends to ask a mathematical question with: Please"
+    "--no-math: for mathematical questions, its model card recommends to add: Please"
     " reason step by step"
 )
 TOO_MUCH = b"a" * ((8 << 20) + 1)
@@ -71,7 +71,13 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
         "no majority among 2 answers",
     ),
     "no sample": ([PERU, "-n", "0"], b"", 2, b"", "-n 0 is out of range (1 to 1024)"),
-    "a vote of one": ([PERU, "-n", "1", "--vote"], b"", 2, b"", "a vote needs two answers"),
+    "a vote of one": (
+        [PERU, "-n", "1", "--vote"],
+        b"",
+        2,
+        b"",
+        "--vote needs at least two answers",
+    ),
     "not search results": (
         [PERU, "--search-results", str(BINARY)],
         b"",
@@ -91,7 +97,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
         b"",
         3,
         b"",
-        "no such file (there is dslocal",
+        "no such file (did you mean dslocal",
     ),
     "no schema": ([PERU, "--schema", "/no/file"], b"", 3, b"", "/no/file: no such file"),
     "final": (["--final", SUM, "--seed", "1"], b"", 0, b"4042\n", ""),
@@ -100,16 +106,16 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
         b"",
         1,
         b"",
-        "no \\boxed{} in it (without --final",
+        "no \\boxed{} in it (leave out --final",
     ),
     "final, cut before the box": (
         ["--final", PERU, "--max-tokens", "5"],
         b"",
         5,
         b"",
-        "cut after 5 tokens",
+        "cut off after 5 tokens",
     ),
-    "cut while thinking": ([SUM, "--max-tokens", "5"], b"", 5, b"", "cut after 5 tokens"),
+    "cut while thinking": ([SUM, "--max-tokens", "5"], b"", 5, b"", "cut off after 5 tokens"),
     "advice": (
         [PERU, "--temperature", "0"],
         b"",
@@ -122,7 +128,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
     "too much on stdin": ([], TOO_MUCH, 2, b"", "stdin: more than 8,388,608 bytes"),
     "too much for the context": ([], b"47 " * 2000, 5, b"", "the context holds 4,096"),
     "far too much for the context": (["Who jumps?"], HUGE, 5, b"", "the context holds 4,096"),
-    "an address": (["-f", "https://a.b/c", "x"], b"", 3, b"", "an address is not fetched"),
+    "an address": (["-f", "https://a.b/c", "x"], b"", 3, b"", "fetches no web page"),
     "missing file": (["-f", "/no/file", "x"], b"", 3, b"", "/no/file: no such file"),
     "binary file": (
         ["-f", str(BINARY.with_name("python")), "x"],
@@ -136,7 +142,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
         b"",
         3,
         b"",
-        "'deepsek-r1' (near it: deepseek-r1",
+        "'deepsek-r1' (did you mean deepseek-r1",
     ),
     "a known model that is not here": (
         ["-m", "deepseek-r1", PERU],
@@ -202,7 +208,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
         b"",
         2,
         b"",
-        "--ctx: 100 is out of range (this model takes 512 to 4096)",
+        "--ctx: 100 is out of range (this model takes 512 to 4096 tokens)",
     ),
     "context too large": (["--ctx", "4097", PERU], b"", 2, b"", "--ctx: 4097 is out of range"),
     "negative seed": (["--seed", "-1", PERU], b"", 2, b"", "--seed: -1 is out of range"),
@@ -218,7 +224,7 @@ CASES: dict[str, tuple[list[str], bytes, int, bytes, str]] = {
         b"",
         2,
         b"",
-        "-p has no place without a template",
+        "-p needs a template",
     ),
 }
 # what the default run tries of them as processes; the others are slow

@@ -73,10 +73,10 @@ def test_models_that_are_gone(home: Path, tmp_path: Path, monkeypatch: pytest.Mo
     write_state("last-model", {"model": str(file)})
     gone, last = doctor_checks.check_models()
     assert (gone.what, gone.mend) == (
-        f"some-model:Q8_0: {file} is gone",
-        "dslocal rm some-model:Q8_0 forgets it",
+        f"some-model:Q8_0: {file} no longer exists",
+        "dslocal rm some-model:Q8_0 removes the model",
     )
-    assert last.what.startswith(f"the model used last, {file}, is gone")
+    assert last.what.startswith(f"the model used last, {file}, no longer exists")
     assert [gone.stops, last.stops] == [False, False]
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "models.yaml").write_text("models: [")

@@ -13,7 +13,7 @@ CONFIGS: dict[str, tuple[str, dict[str, str], int, list[tuple[str, str]]]] = {
         "temprature = 1",
         {},
         1,
-        [("unknown key 'temprature'", "it may be meant as temperature")],
+        [("unknown key 'temprature'", "did you mean temperature?")],
     ),
     "a key that is nothing": ("qqq = 1", {}, 1, [("unknown key 'qqq'", "remove it")]),
     "a value that is not allowed": (
@@ -29,19 +29,24 @@ CONFIGS: dict[str, tuple[str, dict[str, str], int, list[tuple[str, str]]]] = {
         1,
         [("DSLOCAL_TOP_P: 7 is out of range", "top_p is above 0")],
     ),
-    "a bad context": ("ctx = 3", {}, 1, [("the context that is set, 3,", "ctx is 512 or more")]),
+    "a bad context": (
+        "ctx = 3",
+        {},
+        1,
+        [("the configured context, 3,", "ctx must be 512 or more")],
+    ),
     "tokens in thousands": ('ctx = "1k"', {"DSLOCAL_MAX_TOKENS": "2k"}, 0, []),
     "a misspelled variable": (
         "",
         {"DSLOCAL_TEMPRATURE": "1"},
         0,
-        [("DSLOCAL_TEMPRATURE: ", "it may be meant as DSLOCAL_TEMPERATURE")],
+        [("DSLOCAL_TEMPRATURE: ", "did you mean DSLOCAL_TEMPERATURE?")],
     ),
     "a model that is not here": (
         'model = "nothing"',
         {},
         1,
-        [("no model or file called 'nothing'", "here: nano")],
+        [("no model or file called 'nothing'", "on this machine: nano")],
     ),
     "not a template": (
         "[templates.a]\nprompt = 1",

@@ -160,7 +160,7 @@ ODD: dict[str, tuple[dict[str, str], int, str]] = {
     "quantized already": (
         {"config.json": AWQ, "model.safetensors": "x"},
         1,
-        "already quantized with AWQ (take the original checkpoint: deepseek-ai/DeepSeek-X)",
+        "already quantized with AWQ (use the original checkpoint: deepseek-ai/DeepSeek-X)",
     ),
     "an adapter": ({"adapter_config.json": "{}", "adapter_model.safetensors": "x"}, 3, "adapter"),
     "pickles": ({"config.json": "{}", "pytorch_model.bin": "x"}, 3, "holds pickled weights"),
@@ -168,12 +168,13 @@ ODD: dict[str, tuple[dict[str, str], int, str]] = {
     "quantized already, by another file": (
         {"config.json": LLAMA, "model.safetensors": "x", "quantize_config.json": "{}"},
         1,
-        "already quantized with GPTQ (take the original checkpoint: deepseek-ai/DeepSeek-X)",
+        "already quantized with GPTQ (use the original checkpoint: deepseek-ai/DeepSeek-X)",
     ),
     "an older tokenizer": (
         {"config.json": LLAMA, "model.safetensors": "x", "vocab.json": "", "merges.txt": ""},
         1,
-        "tokenizer.json: is missing from the checkpoint, and only it is read; vocab.json and",
+        "tokenizer.json: is missing from the checkpoint, and dslocal reads no other tokenizer "
+        "file; vocab.json and",
     ),
     "no tokenizer": (
         {"config.json": LLAMA, "model.safetensors": "x"},

@@ -32,7 +32,7 @@ def vllm(model: LlamaModel) -> Iterator[FakeEngine]:
 
 @pytest.fixture
 def notes() -> list[str]:
-    """What a user is told."""
+    """The notices that a user sees."""
     return []
 
 

@@ -58,12 +58,12 @@ def test_nobody_answers() -> None:
     address = engine_address(f"http://127.0.0.1:{port}")
     with EngineConnection(address) as connection:
         error = error_of(lambda: find_engine(connection))
-    assert str(error) == f"{address.url}: nobody answers: Connection refused"
+    assert str(error) == f"{address.url}: no server answers: Connection refused"
     assert error.hint
 
 
 STATUS = {
-    "a key is asked for": (Status(401), RemoteEngineError, "asks for a key (401)", 1),
+    "a key is asked for": (Status(401), RemoteEngineError, "needs a key (401)", 1),
     "a model that is not there": (
         Status(404, b'{"error": {"message": "The model `x` does not exist."}}'),
         NotFoundError,
@@ -85,7 +85,7 @@ STATUS = {
     "a redirect": (
         Status(307, b"", (("Location", "http://192.0.2.1/"),)),
         RemoteEngineError,
-        "leads elsewhere (307), where nothing is sent",
+        "leads elsewhere (307), which dslocal does not follow",
         1,
     ),
     "a request that it refuses": (
@@ -247,7 +247,7 @@ def test_a_tokenizer_that_differs(vllm: FakeEngine, model: LlamaModel) -> None:
     vllm.tokenize = lambda text: [id + 1 for id in model.encode(text)]
     with EngineConnection(engine_address(vllm.url)) as connection:
         engine = find_engine(connection)
-        with pytest.raises(RemoteEngineError, match="its tokenizer is not the one here"):
+        with pytest.raises(RemoteEngineError, match="its tokenizer differs from the local one"):
             check_tokenizer(connection, engine, model, ["<think>"])
 
 
@@ -267,7 +267,7 @@ def test_a_vocabulary_of_another_size(model: LlamaModel) -> None:
         EngineConnection(engine_address(fake.url)) as connection,
     ):
         engine = find_engine(connection)
-        with pytest.raises(RemoteEngineError, match="it has 7 tokens, the one here has 4,096"):
+        with pytest.raises(RemoteEngineError, match="it has 7 tokens, and the local one has 4,096"):
             check_tokenizer(connection, engine, model, [])
 
 
@@ -297,7 +297,7 @@ def test_a_certificate_is_verified(model: LlamaModel, tmp_path: Path) -> None:
 ADDRESSES = {
     "not a URL": ("localhost:8000", "is not the URL of an engine"),
     "another scheme": ("ftp://host", "is not the URL of an engine"),
-    "a password": ("http://me:secret@host", "a name and a password have no place in a URL"),
+    "a password": ("http://me:secret@host", "must not contain a name and a password"),
     "a query": ("http://host/?key=1", "a URL with ? or # is not that of an engine"),
     "a port that is none": ("http://host:99999", "out of range"),
     "a line break": ("http://host/\nX: 1", "is not the URL of an engine"),

@@ -52,7 +52,7 @@ def settings(**values: Any) -> Settings:
 
 
 def grammar_in(engine: FakeEngine, place: int) -> Any:
-    """Return what a request told the engine to hold the answer to."""
+    """Return the constraint that a request sent to the engine."""
     body = engine.generated[place]
     if engine.kind == "vllm":
         return body.get("structured_outputs")
@@ -198,7 +198,7 @@ def test_an_engine_that_ignores_the_grammar_is_caught(
     constraint = constraint_from_choices(["Lima"], "test")
     session = Session(open_context(vllm), NANO, settings(), constraint=constraint)
     vllm.replies = [Tokens([think]), Tokens([*model.encode("Whatever")])]
-    with pytest.raises(RemoteEngineError, match="does not keep to the grammar"):
+    with pytest.raises(RemoteEngineError, match="does not follow the grammar"):
         list(session.stream("1 + 1?", seed=5))
 
 

@@ -176,7 +176,7 @@ LISTINGS: dict[str, tuple[list[Any], type[DslocalError], str]] = {
     "several models": (
         [{"id": "a", "owned_by": "vllm"}, {"id": "b", "owned_by": "vllm"}],
         UsageError,
-        "serves 2 models, and none was named",
+        "serves 2 models, and none is chosen",
     ),
 }
 

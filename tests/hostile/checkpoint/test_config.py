@@ -207,7 +207,7 @@ def _together() -> Iterator[Case]:
         yield Config(
             f"{groups} groups, {used} used",
             config(n_group=groups, topk_group=used),
-            "that does not go together",
+            "which is not possible",
         )
     yield Config(
         "experts in every second layer", config(moe_layer_freq=2), "moe_layer_freq is not 1"
@@ -220,7 +220,7 @@ def _together() -> Iterator[Case]:
         base="llama",
     )
     yield Config(
-        "an odd head", config(head_dim=15), "head_dim is 15; an even number is needed", base="llama"
+        "an odd head", config(head_dim=15), "head_dim is 15; it must be even", base="llama"
     )
     yield Config(
         "more heads than dimensions",
@@ -306,7 +306,7 @@ def _rope() -> Iterator[Case]:
         yield Config(
             f"llama3's {key} {value}",
             config(rope_scaling={**llama3, key: value}),
-            "do not go together",
+            "cannot be combined",
             base="llama3",
         )
 

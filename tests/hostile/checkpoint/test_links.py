@@ -15,14 +15,14 @@ from support.checkpoints.damage import (
 
 # a link in place of a shard or config.json that leads out of the folder, and the words about it
 LINKS: dict[str, tuple[str, str, str]] = {
-    "to a private key": ("tokenizer.json", "id_rsa", "leads out of the checkpoint"),
-    "to a file of another kind": (SINGLE, "notes.txt", "leads out of the checkpoint"),
-    "to a device": (SINGLE, "/dev/zero", "leads out of the checkpoint"),
+    "to a private key": ("tokenizer.json", "id_rsa", "is a link out of the checkpoint"),
+    "to a file of another kind": (SINGLE, "notes.txt", "is a link out of the checkpoint"),
+    "to a device": (SINGLE, "/dev/zero", "is a link out of the checkpoint"),
     "to a FIFO": (SINGLE, "pipe.safetensors", "is not a regular file"),
     "to a folder": (SINGLE, "folder.safetensors", "is not a regular file"),
     "to nowhere": (SINGLE, "nothing.safetensors", "is missing from"),
     "around": (SINGLE, "loop.safetensors", "cannot be read"),
-    "to a blob that is not the cache's": (SINGLE, "blobs/" + "0" * 64, "leads out"),
+    "to a blob that is not the cache's": (SINGLE, "blobs/" + "0" * 64, "is a link out"),
 }
 
 

@@ -224,7 +224,7 @@ def test_an_mtp_layer_with_a_part_missing_is_refused_by_the_tensor(
     assert "--no-mtp" in error.hint
 
 
-def test_files_that_are_not_read_are_told(copy: Callable[[str], Path]) -> None:
+def test_files_that_are_not_read_are_reported(copy: Callable[[str], Path]) -> None:
     folder = copy("llama")
     several(copied(SINGLE, "mtp.safetensors"), copied(SINGLE, "consolidated.safetensors"))(folder)
     (warning,) = planned(folder).warnings

@@ -137,7 +137,7 @@ def _shards() -> Iterator[Case]:
     yield Case(
         "two series, neither whole",
         several(removed(INDEX), removed(SECOND), copied(FIRST, "model-00001-of-00003.safetensors")),
-        "is missing: 1 of 2 shards",
+        "is missing: by the names of the other shards, 1 of 2",
         file=SECOND,
     )
     yield Case(
@@ -167,13 +167,13 @@ def _shards() -> Iterator[Case]:
             renamed(SECOND, "model-00003-of-00003.safetensors"),
             renamed(FIRST, "model-00001-of-00003.safetensors"),
         ),
-        "is missing: 1 of 3 shards",
+        "is missing: by the names of the other shards, 1 of 3",
         file="model-00002-of-00003.safetensors",
     )
     yield Case(
         "the last is missing",
         several(removed(INDEX), removed(SECOND)),
-        "is missing: 1 of 2 shards",
+        "is missing: by the names of the other shards, 1 of 2",
         file=SECOND,
     )
     yield Case(
@@ -306,11 +306,11 @@ def _tokenizers() -> Iterator[Case]:
     yield Tokenizer("vocab.json and merges.txt", parted, "vocab.json and merges.txt are here")
     sentences = several(gone, new("tokenizer.model", b"\x0a"))
     yield Tokenizer("tokenizer.model", sentences, "SentencePiece")
-    yield Tokenizer("tokenizer_config.json alone", gone, "tokenizer_config.json alone is here")
+    yield Tokenizer("only tokenizer_config.json", gone, "only tokenizer_config.json is here")
     nothing = several(gone, removed(SETTINGS))
     yield Tokenizer("no tokenizer at all", nothing, "is missing from")
     yield Tokenizer(
-        "no tokenizer, and no shard", several(gone, no_weights()), "tokenizer_config.json alone"
+        "no tokenizer, and no shard", several(gone, no_weights()), "only tokenizer_config.json"
     )
     yield Tokenizer("a FIFO", fifo("tokenizer.json"), "is not a regular file")
 
@@ -354,13 +354,13 @@ ORIGINALS: dict[str, tuple[str, Damage, str]] = {
     "not by a quantized one": (
         "Tune-GPTQ",
         config(_name_or_path="someone/Tune-GPTQ-Int4"),
-        "take the original checkpoint, Tune",
+        "use the original checkpoint, Tune",
     ),
-    "by nothing": ("x", lambda _: None, "take the original checkpoint"),
+    "by nothing": ("x", lambda _: None, "use the original checkpoint"),
     "by nothing, with a card that leads elsewhere": (
         "x",
         lambda folder: (folder / "README.md").symlink_to("/etc/passwd"),
-        "take the original checkpoint",
+        "use the original checkpoint",
     ),
 }
 

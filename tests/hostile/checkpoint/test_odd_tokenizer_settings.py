@@ -75,7 +75,7 @@ def test_chat_templates_are_found_wherever_they_are(
     assert any("chat template" in warning for warning in plan.warnings) == is_remarkable
 
 
-def test_two_templates_that_differ_are_told(copy: Callable[[str], Path]) -> None:
+def test_two_templates_that_differ_are_reported(copy: Callable[[str], Path]) -> None:
     folder = copy("llama")
     several(in_json(SETTINGS, put("chat_template", "{{ a }}")), new("chat_template.jinja", TEXT))(
         folder

@@ -255,7 +255,7 @@ def _kinds() -> Iterator[Case]:
     yield Case(
         "a norm in FP8",
         with_tensor(SECOND, norm, "F8_E4M3", [32], bytes(32)),
-        "is FP8 and not a matrix",
+        "is FP8 but not a matrix",
         file=SECOND,
         tensor=norm,
     )

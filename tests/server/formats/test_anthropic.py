@@ -205,7 +205,7 @@ def test_results_of_several_calls_are_in_the_order_of_the_calls(served: Serving)
     assert counted([0, 1]) == counted([1, 0])
 
 
-def test_an_answer_that_has_begun_is_continued(served: Serving) -> None:
+def test_an_answer_that_has_started_is_continued(served: Serving) -> None:
     body = said("capital of peru")
     body["messages"].append({"role": "assistant", "content": "The capital of"})
     reply = answer(served, body)

@@ -65,7 +65,7 @@ def test_a_conversation_of_the_terminal_is_continued(page: PageClient) -> None:
     assert len(page.stored(stored.id).history) == 4
 
 
-def test_retry_asks_the_same_anew(page: PageClient) -> None:
+def test_retry_asks_the_same_again(page: PageClient) -> None:
     id, _ = page.ask(PERU, settings=GREEDY)
     assert page.send(id, action="retry").status_code == 202
     page.end(id)

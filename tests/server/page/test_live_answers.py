@@ -15,7 +15,7 @@ from dslocal.errors import DslocalError
 QUESTION = "What is the capital of Peru?"
 
 
-def has_begun(page: PageClient, id: str) -> bool:
+def has_started(page: PageClient, id: str) -> bool:
     answer = page.show(id)["answer"]
     return bool(answer["reasoning"] or answer["text"])
 
@@ -39,7 +39,7 @@ def test_an_answer_ends_without_a_page(page: PageClient) -> None:
 
 def test_stop_keeps_what_came(page: PageClient) -> None:
     id = page.begin(QUESTION, settings=ENDLESS)
-    wait_until(lambda: has_begun(page, id))
+    wait_until(lambda: has_started(page, id))
     assert page.served.post(f"/dslocal/conversations/{id}/answer/stop", {}).status_code == 200
     end = page.end(id)
     assert end["error"] is None
@@ -60,7 +60,7 @@ def test_stopping_again_and_again_leaves_the_conversation_usable(page: PageClien
 
 def test_the_model_answers_now(page: PageClient) -> None:
     id = page.begin("What is 4711 × 8612?", settings={"temperature": 0})
-    wait_until(lambda: has_begun(page, id))
+    wait_until(lambda: has_started(page, id))
     path = f"/dslocal/conversations/{id}/answer/end-reasoning"
     assert page.served.post(path, {}).status_code in (200, 404)
     assert page.end(id)["text"]
@@ -76,7 +76,7 @@ def test_nothing_to_stop(page: PageClient, action: str) -> None:
 
 def test_one_answer_at_a_time(page: PageClient) -> None:
     id = page.begin(QUESTION, settings=ENDLESS)
-    wait_until(lambda: has_begun(page, id))
+    wait_until(lambda: has_started(page, id))
     second = page.send(id, text="And of Japan?")
     deleted = page.served.http.delete(f"/dslocal/conversations/{id}")
     if page.show(id)["answer"]["type"] != "end":  # the answer was on its way all the while
@@ -93,7 +93,7 @@ def narrow(served: Serving) -> Iterator[PageClient]:
 
 def test_a_full_queue_is_said_and_the_question_kept(narrow: PageClient) -> None:
     first = narrow.begin(QUESTION, settings=ENDLESS)
-    wait_until(lambda: has_begun(narrow, first))
+    wait_until(lambda: has_started(narrow, first))
     second = narrow.begin(QUESTION, settings=ENDLESS)
     wait_until(lambda: narrow.show(second)["answer"]["state"] == "waiting")
     wait_until(lambda: narrow.state()["waiting"] == 1)
@@ -113,7 +113,7 @@ def test_a_server_that_is_stopped_keeps_what_came(served: Serving) -> None:
     with serving(served.home, "--parallel", "2", "--ctx", "4096", "--grace", "0") as server:
         page = PageClient(server)
         id = page.begin(QUESTION, settings=ENDLESS)
-        wait_until(lambda: has_begun(page, id))
+        wait_until(lambda: has_started(page, id))
         assert server.stop() == 0
     message = page.stored(id).history[1]
     assert message.reasoning or message.content
@@ -125,7 +125,7 @@ def test_a_server_that_is_stopped_lets_answers_end_within_the_grace(served: Serv
     with serving(served.home, "--parallel", "2", "--ctx", "4096", "--grace", "60") as server:
         page = PageClient(server)
         id = page.begin(QUESTION, settings={**ENDLESS, "max_tokens": 1500})
-        wait_until(lambda: has_begun(page, id))
+        wait_until(lambda: has_started(page, id))
         assert server.stop() == 0
     message = page.stored(id).history[1]
     assert message.cut != "interrupted"  # but ended by its limit, or for repeating itself

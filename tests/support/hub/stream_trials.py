@@ -22,7 +22,7 @@ OUT = "v3-like-Q4_K_M.gguf"
 SLACK = 400_000  # bytes that notes, tokenizer and configuration may take
 SMALL = 200_000  # no request for a header or a scale is larger; a shard is
 RATE = 10e6  # bytes a second, so that fetching and converting go on side by side
-BOTH_DAMAGED = ", twice (put aside as "
+BOTH_DAMAGED = ", twice (the file was kept as "
 RETRY_AT_ONCE = """
 import sys
 from huggingface_hub import constants

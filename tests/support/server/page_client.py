@@ -32,8 +32,8 @@ class PageClient:
 
     def begin(self, text: str, **more: Any) -> str:
         """Begin a conversation, and return its id."""
-        begun = self.served.post("/dslocal/conversations", {"text": text, **more})
-        return str(self._json(begun, 202)["id"])
+        response = self.served.post("/dslocal/conversations", {"text": text, **more})
+        return str(self._json(response, 202)["id"])
 
     def send(self, id: str, **turn: Any) -> httpx2.Response:
         """Begin another turn."""

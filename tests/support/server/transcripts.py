@@ -1,7 +1,7 @@
 """Transcripts of every format: what a request asks for, and what is sent for the same events.
 
 The events, ids and times are fixed, so that a transcript is the same byte for byte everywhere.
-``python transcripts.py`` writes the files of ``tests/server/transcripts`` anew.
+``python transcripts.py`` rewrites the files of ``tests/server/transcripts``.
 """
 
 from __future__ import annotations

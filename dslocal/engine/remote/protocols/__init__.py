@@ -1,1 +1,1 @@
-"""How each engine spells requests for tokens, and what it answers."""
+"""The request and response formats of each engine."""

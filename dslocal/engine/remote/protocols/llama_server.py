@@ -1,4 +1,4 @@
-"""llama-server's spelling: ``/completion`` with token ids in and out.
+"""llama-server's format: ``/completion`` with token ids in and out.
 
 Source: llama.cpp, tools/server (server-schema.cpp for requests; server-task.cpp,
 ``server_task_result_cmpl_partial::to_json_non_oaicompat``, for events).
@@ -180,7 +180,7 @@ class LlamaServerReader:
 
 def _progress(sent: Any) -> TokenChunk:
     if not isinstance(sent, dict):
-        raise UnexpectedReplyError("progress that makes no sense")
+        raise UnexpectedReplyError("invalid progress")
     total = integer(sent.get("total"), "progress")
     cached = integer(sent.get("cache"), "progress")
     done = integer(sent.get("processed"), "progress") - cached

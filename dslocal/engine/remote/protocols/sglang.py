@@ -1,4 +1,4 @@
-"""SGLang's spelling: ``/generate`` with token ids in and out.
+"""SGLang's format: ``/generate`` with token ids in and out.
 
 Source: SGLang's documentation of its native API and sampling parameters;
 python/sglang/srt/managers/io_struct.py (``GenerateReqInput``) and tokenizer_manager.py, which

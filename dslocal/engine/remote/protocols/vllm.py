@@ -1,4 +1,4 @@
-"""vLLM's spelling: ``/v1/completions`` with token ids in and out.
+"""vLLM's format: ``/v1/completions`` with token ids in and out.
 
 Source: vllm/entrypoints/openai (``CompletionRequest``; ``return_token_ids`` since 0.10.2,
 ``structured_outputs`` since 0.11).

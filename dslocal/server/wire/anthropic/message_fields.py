@@ -1,4 +1,4 @@
-"""Fields of Anthropic's API that are not obeyed, and what is done about each.
+"""Fields of Anthropic's API that the server does not support, and what it does with each.
 
 The list was read from Anthropic's API reference, from the anthropic SDKs and from what Claude Code
 2.1 sends.
@@ -17,7 +17,7 @@ from dslocal.server.wire.client_fields import (
 
 FOR_ANTHROPIC = "it is for Anthropic's own servers; the answer is the same without it"
 WHOLE_CONVERSATION = "the conversation is used as it was sent"
-CACHE = "every prompt is cached as far as it repeats an earlier one"
+CACHE = "every prompt that repeats an earlier one is cached already"
 
 ANTHROPIC_FIELDS = FieldTable(
     dict(
@@ -67,7 +67,8 @@ ANTHROPIC_FIELDS = FieldTable(
             ),
             *named_fields(
                 FieldAnswer.IGNORED,
-                "the models have no examples of a tool's input, and no mark for a failed call",
+                "the models' prompts have no examples of a tool's input and no mark for a failed "
+                "call",
                 "messages[].content[].is_error",
                 "tools[].input_examples",
             ),

@@ -64,7 +64,7 @@ def sent_messages(sent: Sequence[AnthropicMessage]) -> Iterator[SentMessage]:
     elif held.calls:
         raise ApiError(
             400,
-            "messages: the last message calls a tool, whose result has to follow",
+            "messages: the last message calls a tool, and its result must follow",
             param="messages",
         )
     else:

@@ -31,7 +31,7 @@ def read_messages(request: CountTokensRequest) -> ChatTask:
     """Return what a Messages request asks for.
 
     Raises:
-        ApiError: Fields that exclude each other, or that no model here supports.
+        ApiError: Fields that cannot be combined, or that no model here supports.
     """
     messages = (*system_message(request.system), *sent_messages(request.messages))
     return ChatTask(
@@ -106,7 +106,7 @@ def _tool_choice(sent: AnthropicToolChoice | None) -> ToolChoice:
 
 
 def _reasoning(request: CountTokensRequest, last: SentMessage) -> ReasoningWish:
-    """Return what the request says about reasoning. An answer that has begun comes without."""
+    """Return the request's reasoning settings. A continued answer comes without reasoning."""
     thinking = request.thinking
     effort = request.output_config.effort if request.output_config else None
     levels = tuple(reasoning_level("output_config.effort", effort))

@@ -52,7 +52,7 @@ def unsupported_part(where: str, kind: str) -> ApiError:
     """Return the error for a part of a message that is not text."""
     return ApiError(
         400,
-        f"{where}: the model reads text alone; a part of type {kind[:40]!r} cannot be used",
+        f"{where}: the model reads only text; a part of type {kind[:40]!r} cannot be used",
         code="unsupported_content",
         param=where,
     )
@@ -65,7 +65,7 @@ def _check_prefixes(sent: Sequence[ChatMessage]) -> None:
         if message.prefix and (message.role != "assistant" or number < last):
             raise ApiError(
                 400,
-                "prefix is for the last message, an assistant's",
+                "only the last message can have prefix, and it must be an assistant's",
                 param=f"messages.{number}.prefix",
             )
 
@@ -78,7 +78,7 @@ def _declared_tools(message: ChatMessage, where: str) -> tuple[Tool, ...]:
     """
     if message.tools and message.role not in DECLARING:
         raise ApiError(
-            400, f"{where}: only a system's or developer's message has tools", param=where
+            400, f"{where}: only a system or developer message can have tools", param=where
         )
     return tuple(offered.tool for offered in read_tools(message.tools or [], where))
 

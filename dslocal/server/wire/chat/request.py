@@ -20,10 +20,10 @@ def read_chat(request: ChatRequest) -> ChatTask:
     """Return what a chat request asks for.
 
     Raises:
-        ApiError: Fields that exclude each other, or that no model here supports.
+        ApiError: Fields that cannot be combined, or that no model here supports.
     """
     if request.top_logprobs and not request.logprobs:
-        raise ApiError(400, "top_logprobs goes with logprobs: true", param="top_logprobs")
+        raise ApiError(400, "top_logprobs needs logprobs: true", param="top_logprobs")
     constraints = [*format_constraints(request.response_format), *sampling_constraints(request)]
     return ChatTask(
         model=request.model,

@@ -14,14 +14,14 @@ def read_completion(request: CompletionRequest) -> CompletionTask:
     """Return what a completion request asks for.
 
     Raises:
-        ApiError: 400 or 422 for fields that exclude each other.
+        ApiError: 400 or 422 for fields that cannot be combined.
     """
     if request.best_of not in (None, request.n or 1):
-        raise ApiError(400, "best_of: send n answers and choose among them", param="best_of")
+        raise ApiError(400, "best_of: request n answers and choose one", param="best_of")
     if request.max_tokens == 0 and not request.echo:
-        raise ApiError(422, "max_tokens: 0 goes with echo alone", param="max_tokens")
+        raise ApiError(422, "max_tokens: 0 needs echo", param="max_tokens")
     if request.echo and request.logprobs is not None and request.stream:
-        raise ApiError(400, "logprobs of an echoed prompt come without stream", param="stream")
+        raise ApiError(400, "logprobs of an echoed prompt cannot be streamed", param="stream")
     return CompletionTask(
         model=request.model,
         settings=completion_settings(request),

@@ -16,7 +16,7 @@ def read_infill(request: InfillRequest) -> InfillTask:
         ApiError: 400 for a stream, which the format has not.
     """
     if request.stream:
-        raise ApiError(400, "/infill answers whole, without stream", param="stream")
+        raise ApiError(400, "/infill cannot stream", param="stream")
     return InfillTask(
         model=request.model,
         settings=completion_settings(request),

@@ -1,4 +1,4 @@
-"""Fields and options of Ollama's API that are not obeyed, and what is done about each.
+"""Fields and options of Ollama's API that the server does not support, and what it does with each.
 
 The list was read from Ollama's api/types.go and docs/api.md.
 """
@@ -15,8 +15,8 @@ from dslocal.server.wire.client_fields import (
     refused,
 )
 
-AT_START = "it is decided when the server starts (dslocal serve --ctx and others)"
-AS_THE_VENDOR = "the prompt is written as the model's vendor does"
+AT_START = "it is set when the server starts (dslocal serve --ctx and others)"
+AS_THE_VENDOR = "the prompt is written as the model's vendor specifies"
 
 OLLAMA_FIELDS = FieldTable(
     dict(
@@ -27,7 +27,7 @@ OLLAMA_FIELDS = FieldTable(
             ),
             *refused(TEXT_ONLY, **{"images": (), "messages[].images": ()}),
             *refused(AS_THE_VENDOR, template=()),
-            *refused("earlier turns are sent as messages, to /api/chat", context=()),
+            *refused("send earlier turns as messages to /api/chat", context=()),
             *named_fields(
                 FieldAnswer.PART_OF_ANOTHER,
                 SAME_ANSWER,
@@ -57,7 +57,7 @@ OLLAMA_FIELDS = FieldTable(
             ),
             *named_fields(
                 FieldAnswer.IGNORED,
-                "a prompt that is too long is refused, nothing of it is cut",
+                "a prompt that is too long is refused and not shortened",
                 "options.num_keep",
                 "shift",
                 "truncate",

@@ -51,7 +51,7 @@ def read_ollama_chat(request: OllamaChatRequest) -> ChatTask:
     """Return what a request of ``/api/chat`` asks for: without messages, to load the model.
 
     Raises:
-        ApiError: Fields that exclude each other.
+        ApiError: Fields that cannot be combined.
     """
     tools = [
         prompts.Tool(
@@ -71,14 +71,14 @@ def read_ollama_generate(request: OllamaGenerateRequest) -> ChatTask | Completio
     """Return what a request of ``/api/generate`` asks for: without a prompt, to load the model.
 
     Raises:
-        ApiError: Fields that exclude each other.
+        ApiError: Fields that cannot be combined.
     """
     shared = _shared(request)
     if not request.prompt and not request.suffix:
         return ChatTask(**shared, messages=())
     if request.suffix is not None or request.raw:
         if request.system:
-            raise ApiError(400, "system goes with neither raw nor suffix", param="system")
+            raise ApiError(400, "system cannot be combined with raw or suffix", param="system")
         return CompletionTask(**shared, prompts=[request.prompt], suffix=request.suffix)
     messages = [SentMessage("user", request.prompt)]
     if request.system:
@@ -89,7 +89,7 @@ def read_ollama_generate(request: OllamaGenerateRequest) -> ChatTask | Completio
 def _shared(request: OllamaRequest) -> dict[str, Any]:
     """Return the fields that all tasks have."""
     if request.top_logprobs and not request.logprobs:
-        raise ApiError(400, "top_logprobs goes with logprobs: true", param="top_logprobs")
+        raise ApiError(400, "top_logprobs needs logprobs: true", param="top_logprobs")
     return {
         "model": plain_name(request.model),
         "settings": tuple(_settings(request.options)),

@@ -41,7 +41,7 @@ REFUSALS = {
     "403": "A Host or an Origin that is not allowed",
     "404": "No such model, response or route",
     "405": "A method that the route does not have",
-    "408": "A body that did not come in time",
+    "408": "A body that did not arrive in time",
     "413": "A body that is too large",
     "422": "A field that is not valid",
     "429": "Too many requests wait",
@@ -202,7 +202,7 @@ def _answering(summary: str, request: str, response: str, *, stream: str = SSE) 
     content: Json = {"application/json": {"schema": ref(response)}}
     if stream:
         content[stream] = {"schema": TEXT}
-    words = "The answer, whole or as a stream" if stream else "The answer"
+    words = "The answer, complete or as a stream" if stream else "The answer"
     body = {"required": True, "content": {"application/json": {"schema": ref(request)}}}
     whole = {"description": words, "content": content}
     return {**_operation(summary, {"200": whole}), "requestBody": body}

@@ -52,7 +52,7 @@ def read_responses(request: ResponsesRequest, history: Sequence[InputItem]) -> C
         history: The items of earlier responses and of what they answer.
 
     Raises:
-        ApiError: Fields that exclude each other, or that no model here supports.
+        ApiError: Fields that cannot be combined, or that no model here supports.
     """
     items = [*history, *input_items(request)]
     if not items:
@@ -78,7 +78,7 @@ def _ignored(request: ResponsesRequest) -> Iterator[IgnoredField]:
     if any(tool.type in NOT_HERE for tool in request.tools or []):
         yield IgnoredField("tools[].type", NO_SEARCH)
     if request.truncation == "auto":
-        yield IgnoredField("truncation", "a prompt that is too long is refused, nothing is cut")
+        yield IgnoredField("truncation", "a prompt that is too long is refused and not shortened")
 
 
 def tool_names(request: ResponsesRequest) -> dict[str, ToolName]:
@@ -130,7 +130,7 @@ def _tools(sent: Sequence[ResponsesTool]) -> Iterator[OfferedTool]:
             raise ApiError(
                 400,
                 f"tools.{place}: a tool of type {tool.type[:40]!r} cannot be used here; functions "
-                "can, and custom ones",
+                "and custom tools can",
                 param=f"tools.{place}.type",
             )
         parameters = CUSTOM_PARAMETERS if tool.type == CUSTOM else tool.parameters or {}

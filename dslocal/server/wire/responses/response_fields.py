@@ -1,4 +1,4 @@
-"""Fields of the Responses API that are not obeyed, and what is done about each.
+"""Fields of the Responses API that the server does not support, and what it does with each.
 
 The list was read from OpenAI's API reference, from its SDKs and from what Codex 0.1 sends.
 """
@@ -18,9 +18,9 @@ from dslocal.server.wire.client_fields import (
 RESPONSES_FIELDS = FieldTable(
     dict(
         [
-            *refused("a response is answered while its client waits", background=(False,)),
-            *refused("earlier turns are named by previous_response_id", conversation=()),
-            *refused("OpenAI's stored prompts are not here", prompt=()),
+            *refused("the server answers only while the client waits", background=(False,)),
+            *refused("name earlier turns with previous_response_id", conversation=()),
+            *refused("this server has no stored prompts", prompt=()),
             *refused("the conversation is used as it was sent", context_management=()),
             *named_fields(
                 FieldAnswer.IGNORED,

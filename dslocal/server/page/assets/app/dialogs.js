@@ -64,8 +64,8 @@ export function askForKey(wasWrong) {
   });
   const text = wasWrong
     ? "That is not the key of this server."
-    : "This server answers only with its key: the one of --api-key, or of DSLOCAL_API_KEY.";
-  const kept = "It is kept until this tab is closed, and nowhere else.";
+    : "This server needs its key: the one of --api-key or DSLOCAL_API_KEY.";
+  const kept = "The key is kept only until this tab is closed.";
   return showDialog(
     "A key is needed",
     [element("p", { text: `${text} ${kept}` }), input],

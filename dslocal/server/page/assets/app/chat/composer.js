@@ -129,7 +129,7 @@ export class Composer {
   async addFiles(chosen) {
     for (const file of chosen) {
       if (this.files.length >= MAX_FILES) {
-        this.actions.complain(`At most ${MAX_FILES} files go with a question.`);
+        this.actions.complain(`A question can have at most ${MAX_FILES} files.`);
         break;
       }
       const text = file.size <= MAX_FILE ? await file.text() : null;

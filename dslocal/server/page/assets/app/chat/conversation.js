@@ -96,15 +96,15 @@ export class OpenConversation {
   }
 
   /**
-   * Ask a question anew, with another text.
+   * Ask a question again, with another text.
    *
    * @param {number} place
    * @param {string} text
    */
   async edit(place, text) {
     const later = this.messages.slice(place + 1).filter((message) => message.role === "user").length;
-    const question = `${counted(later, "later question")} and the answers go.`;
-    if (later && !(await confirmAction("Ask this anew?", question, "Ask anew", true))) return;
+    const question = `${counted(later, "later question")} and the answers are deleted.`;
+    if (later && !(await confirmAction("Ask the edited question?", question, "Delete and ask", true))) return;
     await this.send({ action: "edit", message: place, text });
   }
 
@@ -140,13 +140,13 @@ export class OpenConversation {
     try {
       const body = { ...turn, ...this.around.choices() };
       const path = this.id ? `conversations/${this.id}/answers` : "conversations";
-      const begun = await this.post(path, body);
-      if (!begun) return false;
+      const started = await this.post(path, body);
+      if (!started) return false;
       this.lastSent = turn;
-      this.id = begun.id;
-      this.messages = this.messages.slice(0, begun.answer.first_message);
-      this.answer = begun.answer;
-      this.around.log.showLive(this.messages, begun.answer);
+      this.id = started.id;
+      this.messages = this.messages.slice(0, started.answer.first_message);
+      this.answer = started.answer;
+      this.around.log.showLive(this.messages, started.answer);
       this.around.log.scrollToEnd();
       void this.follow();
       return true;
@@ -172,7 +172,7 @@ export class OpenConversation {
     } catch (error) {
       if (!(error instanceof ServerError) || error.code !== "conversation_open") throw error;
     }
-    const text = "It is open in a terminal, too. Here it can continue in a copy of its own.";
+    const text = "It is also open in a terminal. Here you can continue in a copy.";
     const agrees = await confirmAction("Continue in a copy?", text, "Continue in a copy");
     return agrees ? request("POST", path, { ...body, in_copy: true }) : null;
   }

@@ -11,7 +11,7 @@ const LONG = 1500; // characters, from which on a question is scrolled
  * Return the element of a question.
  *
  * @param {Message} message
- * @param {((text: string) => void) | null} onEdit Asks it anew; null where it cannot be edited now.
+ * @param {((text: string) => void) | null} onEdit Asks it again; null where it cannot be edited now.
  * @returns {HTMLElement}
  */
 export function questionView(message, onEdit) {

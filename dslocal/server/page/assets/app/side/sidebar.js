@@ -40,7 +40,7 @@ export class Sidebar {
     return this.root.classList.contains("is-open");
   }
 
-  /** Ask the server for the list anew. */
+  /** Ask the server for the list again. */
   async refresh() {
     try {
       const query = new URLSearchParams({ search: this.search.value.trim() });
