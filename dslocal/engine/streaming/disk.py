@@ -299,6 +299,7 @@ def _measure(reader: DiskReader, pieces: Iterator[tuple[Extent, int]], way: Read
         return 0.0
     reader.requests = way.method == "request"
     buffers = threading.local()
+    largest = max(extent.nbytes for extent, _ in sample) + PAGE
     began = time.perf_counter()
 
     def fetch(piece: tuple[Extent, int]) -> int:
@@ -309,7 +310,7 @@ def _measure(reader: DiskReader, pieces: Iterator[tuple[Extent, int]], way: Read
             return piece[0].nbytes
         pages = piece[0].whole_pages()
         if not hasattr(buffers, "memory"):
-            buffers.memory = page_buffer(pages.nbytes + PAGE)
+            buffers.memory = page_buffer(largest)
         reader.read_direct(pages, buffers.memory[: pages.nbytes])
         return pages.nbytes
 

@@ -138,6 +138,18 @@ def test_reading_past_the_page_cache_is_preferred(
         assert best_way(reader, MappedFiles(reader).addresses).method == method
 
 
+def test_pieces_of_several_lengths_are_measured(
+    layout: ExpertLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a longer piece may follow a shorter one, as in a file of mixed quantizations."""
+    monkeypatch.setattr(disk, "MIN_SAMPLE_BYTES", 1)
+    pieces = iter([(Extent(0, 0, nbytes), 0) for nbytes in (4096, 65536, 8192)])
+    with DiskReader(layout, LinuxCalls()) as reader:
+        if not reader.is_direct:
+            pytest.skip("this file system has no O_DIRECT")
+        assert disk._measure(reader, pieces, ReadingWay("direct", 1)) > 0
+
+
 def test_what_is_read_past_the_page_cache_is_what_the_file_has(layout: ExpertLayout) -> None:
     tensor = next(iter(layout.layers.values()))[0]
     pages = tensor.extent(1).whole_pages()
