@@ -36,6 +36,7 @@ __all__ = [
     "stat_fingerprint",
     "sync_folder",
     "utf8_text",
+    "whole_number",
     "write_atomic",
 ]
 
@@ -43,6 +44,7 @@ SAMPLE_COUNT = 16
 SAMPLE_BYTES = 64 << 10
 STDIN_NAMES = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _INHERITED = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
+MAX_NUMBER_DIGITS = 15  # of a number that people write
 PIPE_PATIENCE_S = 2.0  # that a pipe may take until somebody opens it for writing
 _WIDE_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16, whose mark it begins with
@@ -306,6 +308,14 @@ def refuse_json_constant(name: str) -> NoReturn:
         ValueError: Always.
     """
     raise ValueError(f"{name} is not a number")
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that a text of decimal digits is; None for any other text, or a longer one.
+
+    Python itself refuses to read thousands of digits.
+    """
+    return int(text) if text.isdecimal() and len(text) <= MAX_NUMBER_DIGITS else None
 
 
 def gigabytes(nbytes: float, decimals: int = 1) -> str:

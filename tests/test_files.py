@@ -96,3 +96,13 @@ def test_what_is_not_a_small_json_object_is_a_value_error(
 )
 def test_sizes_as_text(text: str, expected: str) -> None:
     assert text == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("8192", 8192), ("0", 0), ("", None), ("-1", None), ("1.0", None), ("9" * 5000, None)],
+    ids=lambda value: f"{value!r:.10}",
+)
+def test_whole_numbers(text: str, number: int | None) -> None:
+    """Python itself raises where a text has thousands of digits."""
+    assert files.whole_number(text) == number

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dslocal.errors import UsageError
+from dslocal.files import whole_number
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.overrides import Overrides
 from dslocal.rpc.endpoint import parse_endpoints
@@ -121,8 +122,9 @@ def _moe_layers(value: int | str | None, name: str) -> int | None:
         return None
     if text == "all":
         return ALL_LAYERS
-    if not text.isdecimal() or int(text) > ALL_LAYERS:
+    layers = whole_number(text)
+    if layers is None or layers > ALL_LAYERS:
         raise UsageError(
             f"{name}: {value!r:.20} is not a number of layers", hint="a number, all or auto"
         )
-    return int(text)
+    return layers

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dslocal import catalog, home, prompts
 from dslocal.catalog import conversion_cache, resolve
 from dslocal.errors import DslocalError, UsageError
-from dslocal.files import binary_size
+from dslocal.files import binary_size, whole_number
 from dslocal.plan.machine.llama_cpp_build import Build
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.machine.unused_gpu import METAL_OFF, REBUILD
@@ -166,7 +166,7 @@ def _check_context(content: Mapping[str, Any]) -> Iterator[Finding]:
     least = MIN_CTX
     given = os.environ.get("DSLOCAL_CTX") or content.get("ctx", least)
     ctx = user_settings.as_configured("ctx", given)
-    if not str(ctx).isdecimal() or int(ctx) < least:
+    if (whole_number(str(ctx)) or 0) < least:
         yield Finding(
             f"the configured context, {ctx!r:.40}, is not valid",
             f"ctx must be {least} or more",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dslocal.errors import UsageError
+from dslocal.files import whole_number
 from dslocal.plan import mtp_file
 from dslocal.plan.memory.shape import can_draft
 from dslocal.plan.overrides import Overrides
@@ -40,12 +41,12 @@ def load_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
     ctx = None
     if wanted is not None:
         text = str(wanted.value)
-        if not text.isdecimal() or not MIN_CTX <= int(text) <= trained:
+        ctx = whole_number(text)
+        if ctx is None or not MIN_CTX <= ctx <= trained:
             raise UsageError(
-                f"{wanted.source}: {text} is out of range",
+                f"{wanted.source}: {text:.40} is out of range",
                 hint=f"this model takes {MIN_CTX} to {trained} tokens",
             )
-        ctx = int(text)
     chosen = option_overrides(options, ctx)
     if chosen.mtp and not can_draft(header) and not _has_sidecar(file):
         name = header.text("general.name") or "this model"
@@ -88,9 +89,10 @@ def _engine_context(option: int | None) -> int | None:
     if wanted is None:
         return None
     text = str(wanted.value)
-    if not text.isdecimal() or int(text) < MIN_CTX:
+    tokens = whole_number(text)
+    if tokens is None or tokens < MIN_CTX:
         raise UsageError(f"{wanted.source}: {text:.40} is out of range", hint=f"{MIN_CTX} or more")
-    return int(text)
+    return tokens
 
 
 def _has_sidecar(file: ModelFile) -> bool:

@@ -12,6 +12,7 @@ from dslocal.api.load_options import FLAG_NAMES, overrides, streams_experts, wor
 from dslocal.api.sampling_settings import new_seed
 from dslocal.api.sizes import size_in_bytes
 from dslocal.errors import UsageError
+from dslocal.files import whole_number
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.choice import MIN_TOKENS_PER_S
 from dslocal.plan.overrides import Overrides
@@ -202,9 +203,10 @@ def configured_context(option: int | None) -> int | None:
     if found is None:
         return option
     text = str(found.value)
-    if not text.isdecimal():
+    tokens = whole_number(text)
+    if tokens is None:
         raise UsageError(f"{found.source}: {text:.40} is not a number of tokens")
-    return int(text)
+    return tokens
 
 
 def plan_overrides() -> Overrides:

@@ -94,7 +94,10 @@ def _busy_runs(machine: Machine) -> int:
 
 def _is_busy(machine: Machine) -> bool:
     """Return whether more programs want the cores than there are, on average of a minute."""
-    return hasattr(os, "getloadavg") and os.getloadavg()[0] > machine.cores
+    try:
+        return os.getloadavg()[0] > machine.cores
+    except (AttributeError, OSError):  # Windows; a system that does not say
+        return False
 
 
 def _identity(machine: Machine) -> str:

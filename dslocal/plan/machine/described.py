@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from dslocal.errors import UsageError
-from dslocal.files import binary_size
+from dslocal.files import binary_size, whole_number
 from dslocal.plan.memory.repack import ARM, X86
 
 from . import probe_macos
@@ -172,9 +172,10 @@ def _count(text: str) -> tuple[int, str]:
     for place in (0, -1):
         digits = words[place].lower().strip("x×") if len(words) > 1 else ""
         marked = len(words) > 1 and words[place].lower() != digits
-        if digits.isdecimal() and marked and 1 <= int(digits) <= MAX_GPUS:
+        count = whole_number(digits)
+        if marked and count is not None and 1 <= count <= MAX_GPUS:
             del words[place]
-            return int(digits), " ".join(words)
+            return count, " ".join(words)
     return 1, text
 
 

@@ -35,6 +35,12 @@ CONFIGS: dict[str, tuple[str, dict[str, str], int, list[tuple[str, str]]]] = {
         1,
         [("the configured context, 3,", "ctx must be 512 or more")],
     ),
+    "a context of thousands of digits": (
+        "",
+        {"DSLOCAL_CTX": "9" * 5000},
+        1,
+        [("the configured context, '999", "ctx must be 512 or more")],
+    ),
     "tokens in thousands": ('ctx = "1k"', {"DSLOCAL_MAX_TOKENS": "2k"}, 0, []),
     "a misspelled variable": (
         "",

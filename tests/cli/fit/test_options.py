@@ -84,6 +84,7 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "layers": (["--n-gpu-layers", "-1"], 2, "--n-gpu-layers: -1 is out of range"),
     "experts": (["--cpu-moe", "some"], 2, "--cpu-moe: 'some' is not a number of layers"),
     "experts under none": (["--cpu-moe", "-1"], 2, "--cpu-moe"),
+    "experts in thousands of digits": (["--cpu-moe", "9" * 5000], 2, "--cpu-moe"),
     "OS": (["--os", "plan9"], 2, "--os: 'plan9' is not known (linux, macos, windows)"),
     "RAM": (["--ram", "much"], 2, "--ram: 'much' is not a size of memory"),
     "no RAM": (["--ram", "0"], 2, "--ram: '0' is not a size of memory"),
