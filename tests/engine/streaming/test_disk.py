@@ -94,7 +94,7 @@ def test_a_file_shorter_than_its_header_says_is_refused(tmp_path: Path) -> None:
     path = layout.files[0]
     with path.open("r+b") as file:
         file.truncate(layout.sizes[0] - 1)
-    with pytest.raises(EngineError, match=rf"{path.name}: cannot be read: it was cut off"):
+    with pytest.raises(EngineError, match=rf"{path.name}: cannot be read: it became shorter"):
         DiskReader(layout, LinuxCalls())
 
 

@@ -130,7 +130,7 @@ def test_a_file_that_is_cut_off_meanwhile_kills_nothing(
         context.prefill(PROMPT)
         with last.open("r+b") as file:
             file.truncate(4096)
-        with pytest.raises(EngineError, match=rf"{last.name}: cannot be read: it was cut off"):
+        with pytest.raises(EngineError, match=rf"{last.name}: cannot be read: it became shorter"):
             context.evaluate([7])
 
 
