@@ -72,7 +72,7 @@ CONTENTS: dict[str, tuple[bytes, str, str]] = {
     "GGJT": (b"tjgg\3\0\0\0" + bytes(200), "a GGML file", "GGUF"),
     "GGMF": (b"fmgg\1\0\0\0" + bytes(200), "a GGML file", "GGUF"),
     "GGLA": (b"algg\1\0\0\0" + bytes(200), "a LoRA adapter of GGML's", "GGUF"),
-    "safetensors": (b"\x02" + bytes(7) + b"{}", "a safetensors file", "its folder"),
+    "safetensors": (b"\x02" + bytes(7) + b"{}", "a safetensors file", "the checkpoint's folder"),
     "PyTorch": (b"\x80\x02\x8a\x0a" + bytes(200), "a pickle", "never opened"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(200), "HDF5", "GGUF"),
     "NumPy": (b"\x93NUMPY\1\0" + bytes(200), "a NumPy array", "GGUF"),
@@ -130,7 +130,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "x.gguf.part2": ("one piece of a file", "cat x.gguf.part* > x.gguf"),
     "x.gguf.aa": ("one piece of a file", "cat x.gguf.* > x.gguf"),
     "x.gguf.001": ("one piece of a file", "cat x.gguf.* > x.gguf"),
-    "x.gguf.crdownload": ("an unfinished file of Chrome", "fetch the file again"),
+    "x.gguf.crdownload": ("an unfinished file of Chrome", "download the file again"),
     "Unconfirmed 1.crdownload": ("an unfinished file of Chrome", "finish"),
     "x.gguf.opdownload": ("an unfinished file of Opera", "finish"),
     "x.gguf.download": ("an unfinished file of Safari", "finish"),
@@ -179,7 +179,7 @@ KINDS: dict[str, tuple[dict[str, str | int], int, str, str]] = {
     "an mmproj": ({"general.type": "mmproj"}, 1, "image projector", "language model"),
     "an old mmproj": ({"general.architecture": "clip"}, 1, "image projector", "language model"),
     "a control vector": ({"general.architecture": "controlvector"}, 1, "control vector", "model"),
-    "a vocabulary": ({"general.architecture": "deepseek2"}, 0, "holds no weights", "fetch"),
+    "a vocabulary": ({"general.architecture": "deepseek2"}, 0, "holds no weights", "download"),
 }
 
 

@@ -85,7 +85,7 @@ STATUS = {
     "a redirect": (
         Status(307, b"", (("Location", "http://192.0.2.1/"),)),
         RemoteEngineError,
-        "leads elsewhere (307), which dslocal does not follow",
+        "redirects to another address (307), which dslocal does not follow",
         1,
     ),
     "a request that it refuses": (
