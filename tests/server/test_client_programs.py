@@ -12,6 +12,7 @@ import pytest
 from support.engines.llama_server import needs_llama_server
 from support.server.agents import AGENTS, Agent, Programs, run_agent
 from support.server.client_scripts import run_script, scripts, serving_nano
+from support.server.open_webui import run_open_webui
 from support.server.serving import Serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]
@@ -43,3 +44,7 @@ def test_a_library(installed: Path, asked: Serving, script: Path) -> None:
 def test_an_agent(installed: Path, home: Path, agent: Agent) -> None:
     programs = Programs(installed / "node_modules" / ".bin", installed / "aider" / "bin")
     run_agent(agent, programs, home)
+
+
+def test_open_webui(installed: Path, home: Path) -> None:
+    run_open_webui(installed / "open-webui" / "bin" / "open-webui", home)

@@ -1,8 +1,10 @@
 """Runs every client of this folder, unchanged, against fresh servers.
 
-python tests/server/clients/run.py --python INTERPRETER [--npm FOLDER --aider FOLDER] [--engine]
+python tests/server/clients/run.py --python INTERPRETER [--npm FOLDER --aider FOLDER]
+    [--open-webui PROGRAM] [--engine]
 
-SDKs talk to nano; the agents, if their folders are named, to a server whose answers are scripted.
+SDKs talk to nano; the agents, if their folders are named, to a server whose answers are scripted;
+Open WebUI to both.
 """
 
 from __future__ import annotations
@@ -11,12 +13,25 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from support.server.agents import AGENTS, Programs, run_agent
 from support.server.client_scripts import run_script, scripts, serving_nano
+from support.server.open_webui import run_open_webui
+
+
+def has_passed(name: str, run: Callable[[], str]) -> bool:
+    """Print what came of a program, and return whether it did its task."""
+    try:
+        print(f"== {name}: passed\n{run()}")
+    except AssertionError as e:
+        print(f"== {name}: FAILED\n{e}")
+        return False
+    return True
 
 
 def main() -> None:
@@ -24,6 +39,7 @@ def main() -> None:
     parser.add_argument("--python", required=True)
     parser.add_argument("--npm", type=Path, help="node_modules/.bin with the agents")
     parser.add_argument("--aider", type=Path, help="bin of an environment with aider")
+    parser.add_argument("--open-webui", type=Path, help="the command of Open WebUI")
     parser.add_argument("--home", type=Path, help="a DSLOCAL_HOME where nano is converted already")
     parser.add_argument("--engine", action="store_true", help="a llama-server behind the server")
     args = parser.parse_args()
@@ -42,12 +58,12 @@ def main() -> None:
             if folder is None:
                 print(f"== {agent.name}: not run")
                 continue
-            try:
-                log = run_agent(agent, Programs(args.npm or folder, args.aider or folder), home)[1]
-                print(f"== {agent.name}: passed\n{log}")
-            except AssertionError as e:
-                print(f"== {agent.name}: FAILED\n{e}")
+            programs = Programs(args.npm or folder, args.aider or folder)
+            if not has_passed(agent.name, partial(run_agent, agent, programs, home)):
                 failed.append(agent.name)
+        if args.open_webui:
+            run = partial(run_open_webui, args.open_webui, home)
+            failed += [] if has_passed("Open WebUI", run) else ["Open WebUI"]
     sys.exit(bool(failed))
 
 

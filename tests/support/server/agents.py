@@ -235,11 +235,11 @@ def scripted_server(home: Path, folder: Path, steps: list[dict[str, Any]]) -> It
         server.close()
 
 
-def run_agent(agent: Agent, programs: Programs, home: Path) -> tuple[str, str]:
+def run_agent(agent: Agent, programs: Programs, home: Path) -> str:
     """Have ``agent`` do its task.
 
     Returns:
-        What it printed, and what the server logged.
+        What the server logged.
 
     Raises:
         AssertionError: The agent failed, or its requests were not answered.
@@ -274,4 +274,4 @@ def run_agent(agent: Agent, programs: Programs, home: Path) -> tuple[str, str]:
         assert expected in found, said[-3000:] + log
         assert log.count(f"POST {agent.path} 200") >= agent.requests, log
         assert set(STATUS.findall(log)) == {"200"}, log
-        return said, log
+        return log
