@@ -152,7 +152,7 @@ class Answers:
         error: ApiError | None = None
         try:
             entry = self._model_of(work)
-            if not entry.is_called(live.stored.model):
+            if not self._is_meant(entry, live.stored.model):
                 live.stored.model = entry.name
             lease = await self._models.lease(entry)
             await self._generate(work, lease)
@@ -204,6 +204,10 @@ class Answers:
             return self._models.find(work.live.stored.model)
         except ApiError:
             return self._models.find(None)
+
+    def _is_meant(self, entry: OfferedModel, name: str) -> bool:
+        """Return whether ``name`` leads to ``entry``, not to another one that has it as well."""
+        return entry.is_called(name) and self._models.find(name) is entry
 
     def _log_save_error(self, error: DslocalError) -> None:
         self._log(f"{error} ({error.hint})")

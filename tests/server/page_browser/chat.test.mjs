@@ -122,6 +122,12 @@ test("another model answers", async () => {
   await ask(page, "What is the capital of Japan?");
   assert.match(await (await answered(page)).innerText(), /Tokyo/);
   assert.equal(await page.locator(".question").count(), 2);
+  await page.selectOption("#model", env.PAGE_OTHER_MODEL); // whose file says the other one's name
+  await ask(page, PERU);
+  await answered(page);
+  await page.reload();
+  await answered(page);
+  assert.equal(await page.inputValue("#model"), env.PAGE_OTHER_MODEL);
   await closePage(opened);
 });
 
