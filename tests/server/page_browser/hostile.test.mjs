@@ -1,7 +1,7 @@
 // Proves that what a model writes is inert, and that no other machine is ever asked for anything.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { closeBrowser, closePage, env, openPage, screenshot } from "./harness.mjs";
+import { closeBrowser, closePage, env, openPage, screenshot, seriousFindings } from "./harness.mjs";
 
 after(closeBrowser);
 
@@ -30,6 +30,10 @@ test("a hostile answer does nothing", async () => {
   }
   assert.match(text, /image not loaded/);
   await screenshot(page, "hostile");
+  for (const width of [1400, 360]) {
+    await page.setViewportSize({ width, height: 740 });
+    assert.deepEqual(await seriousFindings(page), [], `${width} pixels wide`);
+  }
   await closePage(opened);
 });
 

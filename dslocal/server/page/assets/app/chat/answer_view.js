@@ -109,7 +109,10 @@ export class AnswerView {
   showCalls(calls) {
     this.calls.hidden = calls.length === 0;
     this.calls.replaceChildren(
-      ...calls.map((call) => element("pre", { text: `${call.name}(${call.arguments})` })),
+      ...calls.map((call) => {
+        const attributes = { tabindex: 0, role: "region", "aria-label": "Call" };
+        return element("pre", { text: `${call.name}(${call.arguments})`, attributes });
+      }),
     );
   }
 }

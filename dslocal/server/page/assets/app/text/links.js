@@ -46,7 +46,7 @@ async function askToOpen(link) {
  * @returns {HTMLElement}
  */
 function target(url) {
-  const shown = element("span", { class: "target", attributes: { translate: "no" } });
+  const shown = element("span", { class: "target", attributes: { translate: "no", tabindex: 0 } });
   const [before, after] = url.host ? url.href.split(url.host, 2) : [url.href, ""];
   shown.append(before, element("b", { text: url.host }));
   shown.append(url.host ? url.href.slice(before.length + url.host.length) : after);

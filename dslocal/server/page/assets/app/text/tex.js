@@ -48,6 +48,11 @@ export function addTexRules(md) {
 export function drawTex(root) {
   for (const place of root.querySelectorAll(".tex, .tex-block")) {
     const source = place.textContent ?? "";
+    if (place instanceof HTMLElement && place.classList.contains("tex-block")) {
+      place.tabIndex = 0; // long formulas are scrolled by keyboard, too
+      place.setAttribute("role", "group");
+      place.setAttribute("aria-label", "Formula");
+    }
     if (place.firstElementChild || !source) continue; // drawn already
     try {
       if (source.length > MAX_LENGTH) throw new RangeError("too long");
