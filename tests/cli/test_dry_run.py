@@ -214,7 +214,7 @@ def test_where_a_setting_comes_from(
 
 
 BAD = [
-    ("temprature = 0.7", {}, 2, "unknown key 'temprature' (known: model, ctx, min_speed, "),
+    ("temprature = 0.7", {}, 2, "unknown key 'temprature' (known keys: model, ctx, min_speed, "),
     ("temperature = ", {}, 2, "config.toml: "),
     ("\udcff", {}, 2, "config.toml: "),
     ('stream_experts = "now"', {}, 2, "config.toml: 'now' is not known (auto, on, off)"),

@@ -153,7 +153,7 @@ def test_all_that_is_here(here: Run, nano: Path, tmp_path: Path) -> None:
     assert "hf:org/r1@0123456" in text
     assert ONE not in text
     assert "ollama:deepseek-r1:7b" in text
-    assert f"gone:{gone.path};dslocalrmgone:Q4_K_Mremovesit" in unbroken
+    assert f"gone:{gone.path};dslocalrmgone:Q4_K_Mremovesthemodel" in unbroken
     assert "3.0 MB downloaded" in words
     assert "imported files, which dslocal does not delete, take 1.0 MB" in words
     assert "dslocal rm --leftovers deletes" in words

@@ -94,7 +94,7 @@ SAID = [
     ("/system Be brief.", "instructions set"),
     ("/system", "no instructions"),
     ("/model", "here: nano, other; dslocal pull gets others"),
-    ("/model nothing", "no model or file called 'nothing' (on this machine: nano, other)"),
+    ("/model nothing", "no model or file called 'nothing' (here: nano, other)"),
     ("/model other", "loaded now other, nano, in DeepSeek-R1's format: 2,048"),
     ("/clear", "history cleared"),
     ("/nope\x1b[2J\x9b31m\u202e", "/nope[2J31m: no such command"),

@@ -145,7 +145,7 @@ def test_one_recommendation_has_one_figure(run: Run, nano: Path) -> None:
     assert f"forecast  {speed} (" in report
     assert f"download  {size}, " in report
     pulled = run.inside("pull", name, "--dry-run", env={"HF_HUB_OFFLINE": "1"}).stdout.decode()
-    assert f"{name} {quant}: about {size} to fetch" in pulled
+    assert f"{name} {quant}: about {size} to download" in pulled
     assert f"about {speed}\n" in pulled
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DSLOCAL_HOME", str(run.home))
