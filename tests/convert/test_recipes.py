@@ -96,7 +96,7 @@ def test_sizes_land_within_a_hundredth_under_the_budget(
 
 
 def test_a_size_that_is_too_small_names_the_least(nano: converter.Checkpoint) -> None:
-    with pytest.raises(UsageError, match="is the least"):
+    with pytest.raises(UsageError, match="is the smallest size"):
         converter.plan_conversion(nano, [converter.SizedRecipe("x", 4_000_000)])
 
 

@@ -44,7 +44,7 @@ def test_the_answer_on_its_way_survives_and_is_continued(run: Run, tmp_path: Pat
         chat.press("/set max_tokens 8\r")
         chat.wait_for(READY)
         chat.press("/continue\r")
-        chat.wait_for("cut after")
+        chat.wait_for("cut off after")
         chat.wait_for(READY)
     longer = load_conversation(file).partial
     assert longer is not None

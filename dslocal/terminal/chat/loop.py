@@ -29,7 +29,7 @@ from .input_line import InputLine, open_history
 from .keys import ANSWER_NOW_KEY_NAME, KeyReader
 
 FIRST_USE = (
-    "Enter sends the question; Alt-Enter starts a new line, and you can paste several lines.",
+    "Enter sends; Alt-Enter starts a new line, and you can paste several lines.",
     f"Ctrl-C stops an answer, {ANSWER_NOW_KEY_NAME} ends its reasoning, Ctrl-D leaves;"
     " / lists more.",
     "Chats are kept on this machine: dslocal sessions lists them.",
