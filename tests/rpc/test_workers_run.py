@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from support.chat.killed_chats import babble_until_kept
 from support.cli.running import BINARY, Run
-from support.server.page_client import ENDLESS, PageClient
+from support.server.page_client import PageClient
 from support.server.serving import serving
 from support.terminal.screen import READY, Screen
 from support.waiting import wait_until
@@ -167,14 +167,13 @@ def test_the_pages_answer_is_kept_when_its_worker_dies(
     options = ["--ctx", "4096", "--n-gpu-layers", "99", "--rpc", workers[0].endpoint]
     with serving(own.home, *options) as server:
         page = PageClient(server)
-        id = page.begin("What is the capital of Peru?", settings=ENDLESS)
-        wait_until(lambda: page.show(id)["answer"]["text"])
-        wait_until(lambda: len(page.stored(id).history) > 1)
+        id = page.begin_until_kept()
         workers[0].kill()
         assert server.process.wait(60) == 1
         assert f"the connection to {workers[0].endpoint} broke" in server.log
         cut = page.stored(id).history[-1]
     assert cut.cut in ("interrupted", "length")
+    assert cut.content
     with serving(own.home, "--ctx", "4096") as server:
         page = PageClient(server)
         assert page.show(id)["messages"][-1]["text"] == cut.content

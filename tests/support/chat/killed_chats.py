@@ -12,6 +12,7 @@ import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ ENTER = "\r"
 END = "<｜end▁of▁sentence｜>"
 MAX_TURNS = 2  # that are finished in a chat before it is killed
 ANSWER_S = 0.5  # within which a kill hits an answer, if the machine is quiet
+ATTEMPTS = 20  # to get an answer that goes on
 
 
 @dataclass
@@ -165,15 +167,27 @@ def run_trials(own: Run, times: int, seed: int) -> Trials:
 
 
 def babble_until_kept(chat: Screen, own: Run) -> Path:
-    """Ask for an answer without end, and return its conversation once some of it is on disk."""
+    """Ask for an answer without end, and return its conversation once some of it is on disk.
+
+    An answer that repeats itself is ended. Then another one is asked for.
+    """
     folder = own.home / "state" / "sessions"
     for line in (f"/set logit_bias {END}=-100", "/set temperature 5"):
         chat.press(line + ENTER)
         chat.wait_for(READY)
-    chat.press("What is the capital of Peru?" + ENTER)
-    wait_until(lambda: any(len(load_conversation(file).history) > 1 for file in _files(folder)))
-    (file,) = _files(folder)
-    return file
+    for asked in range(1, ATTEMPTS + 1):
+        chat.press("What is the capital of Peru?" + ENTER)
+        wait_until(partial(_has_answers, folder, asked))
+        (file,) = _files(folder)
+        if load_conversation(file).history[-1].cut == "interrupted":  # as it is while it goes on
+            return file
+        chat.wait_for(READY)
+    raise AssertionError("every answer ended")
+
+
+def _has_answers(folder: Path, count: int) -> bool:
+    """Return whether so many answers, or some of the last, are in the only conversation."""
+    return any(len(load_conversation(file).history) >= 2 * count for file in _files(folder))
 
 
 def _files(folder: Path) -> list[Path]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any
 
 import httpx2
 import pytest
+from support.waiting import wait_until
 
 from dslocal import chat
 
@@ -18,6 +20,7 @@ ENDLESS = {
     "logit_bias": ["<｜end▁of▁sentence｜>=-100"],
     "temperature": 1.5,
 }  # until the context ends
+ATTEMPTS = 20  # to begin an answer that goes on
 
 
 class PageClient:
@@ -34,6 +37,23 @@ class PageClient:
         """Begin a conversation, and return its id."""
         response = self.served.post("/dslocal/conversations", {"text": text, **more})
         return str(self._json(response, 202)["id"])
+
+    def begin_until_kept(self) -> str:
+        """Begin an answer without end, and return its conversation once some of it is on disk.
+
+        An answer that repeats itself is ended. Then another one is begun.
+        """
+        for _ in range(ATTEMPTS):
+            id = self.begin("What is the capital of Peru?", settings=ENDLESS, thinking=False)
+            wait_until(partial(self._has_answer, id))
+            if self.stored(id).history[-1].cut == "interrupted":  # as it is while it goes on
+                return id
+        raise AssertionError("every answer ended")
+
+    def _has_answer(self, id: str) -> bool:
+        """Return whether some of an answer is on disk; the file itself comes with its question."""
+        kept = any(each["id"] == id for each in self.found())
+        return kept and len(self.stored(id).history) > 1
 
     def send(self, id: str, **turn: Any) -> httpx2.Response:
         """Begin another turn."""
