@@ -9,14 +9,12 @@ from .recorded_session import RecordedSession
 from .running_answer import PartialAnswer
 from .search import matching_line
 from .session import Event, HistoryTrimmed, Session
-from .storage import (
-    StoredConversation,
+from .storage import StoredConversation, load_conversation, new_conversation
+from .stored_conversations import (
     find_conversation,
     last_conversation,
     list_conversations,
     load_by_id,
-    load_conversation,
-    new_conversation,
 )
 
 __all__ = [

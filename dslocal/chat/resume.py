@@ -8,7 +8,8 @@ from contextlib import suppress
 from dslocal.prompts.messages import Message
 
 from .session import Session
-from .storage import StoredConversation, old_cache_files
+from .storage import StoredConversation
+from .stored_conversations import old_cache_files
 
 MIN_TOKENS = 32  # fewer are evaluated again sooner than read
 MAX_BYTES = 4 << 30

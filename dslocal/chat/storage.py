@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dslocal import home
-from dslocal.errors import DslocalError, NotFoundError, UsageError
+from dslocal.errors import DslocalError
 from dslocal.home.input_history import forget_typed
 from dslocal.prefix import common_prefix_length
 from dslocal.prompts.messages import Message
@@ -34,12 +33,7 @@ from .stored_messages import message_fields, partial_fields, read_message, read_
 FORMAT = 2
 MAX_FILE = 64 << 20  # bytes
 MAX_MESSAGES = 100_000
-KEPT_CACHES = 3  # conversations whose KV cache is kept
 TEXTS = ("model", "system", "thinking", "effort")
-
-_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
-# a day, a time, all of it, or its end
-PART_OF_ID = re.compile(r"\d{8}(-\d{6}(-[0-9a-f]{4})?)?|[0-9a-f]{4}")
 
 
 @dataclass
@@ -79,12 +73,12 @@ class StoredConversation:
     @property
     def file(self) -> Path:
         """Return where it is stored."""
-        return _folder() / f"{self.id}.jsonl"
+        return conversations_folder() / f"{self.id}.jsonl"
 
     @property
     def cache_file(self) -> Path:
         """Return where its KV cache is stored."""
-        return _folder() / f"{self.id}.kv"
+        return conversations_folder() / f"{self.id}.kv"
 
     @property
     def questions(self) -> list[str]:
@@ -207,7 +201,7 @@ class StoredConversation:
         """Write a line, whole or not at all; one that does not stay is replaced by the next."""
         try:
             if self._file is None:
-                _folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+                conversations_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._file = os.open(
                     self.file,
                     os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC,
@@ -239,78 +233,9 @@ def new_conversation(model: str) -> StoredConversation:
     return StoredConversation(time.strftime("%Y%m%d-%H%M%S-") + os.urandom(2).hex(), model)
 
 
-def last_conversation(*, other_than: str = "") -> StoredConversation:
-    """Return the conversation that was written last.
-
-    Args:
-        other_than: The id of one that is not meant.
-
-    Raises:
-        NotFoundError: If there is none.
-    """
-    for saved in _conversations():
-        if saved.id != other_than:
-            return saved
-    raise NotFoundError("no conversation to resume", hint="dslocal chat starts one")
-
-
-def list_conversations() -> list[StoredConversation]:
-    """Return all conversations, the one written last first, without files that are damaged."""
-    return list(_conversations())
-
-
-def _conversations() -> Iterator[StoredConversation]:
-    """Yield what :func:`list_conversations` returns; a file is read when it is its turn."""
-    for file in sorted(_folder().glob("*.jsonl"), key=_written, reverse=True):
-        if _ID.fullmatch(file.stem):
-            try:
-                saved = load_conversation(file)
-            except DslocalError:
-                continue
-            if saved.history:
-                yield saved
-
-
-def find_conversation(text: str) -> StoredConversation:
-    """Return the conversation whose id is ``text``, or begins or ends with it.
-
-    Raises:
-        NotFoundError: If there is none.
-        UsageError: If there are several.
-    """
-    if _ID.fullmatch(text) and (_folder() / f"{text}.jsonl").exists():
-        return load_conversation(_folder() / f"{text}.jsonl")
-    named: list[Path] = []
-    if PART_OF_ID.fullmatch(text):
-        files = [file for file in _folder().glob("*.jsonl") if _ID.fullmatch(file.stem)]
-        named = sorted(file for file in files if _is_part(text, file.stem))
-    if not named:
-        raise NotFoundError(
-            f"no conversation called {text!r:.60}", hint="dslocal sessions lists them"
-        )
-    if len(named) > 1:
-        raise UsageError(
-            f"{text} fits {len(named)} conversations",
-            hint=", ".join(file.stem for file in named[:4]),
-        )
-    return load_conversation(named[0])
-
-
-def load_by_id(id: str) -> StoredConversation:
-    """Return the conversation with exactly that id.
-
-    Raises:
-        NotFoundError: If there is none.
-        DslocalError: If it cannot be read.
-    """
-    file = _folder() / f"{id}.jsonl"
-    if not _ID.fullmatch(id) or not file.is_file():
-        raise NotFoundError(f"no conversation called {id!r:.60}")
-    return load_conversation(file)
-
-
-def _is_part(text: str, id: str) -> bool:
-    return id.startswith(text) or id.endswith(text)
+def conversations_folder() -> Path:
+    """Return the folder of all conversations' files."""
+    return home.state_dir() / "sessions"
 
 
 def load_conversation(file: Path) -> StoredConversation:
@@ -324,7 +249,7 @@ def load_conversation(file: Path) -> StoredConversation:
         if status.st_size > MAX_FILE:
             raise DslocalError(
                 f"{file}: {status.st_size:,} bytes are too many for a conversation",
-                hint="dslocal sessions rm",
+                hint="dslocal writes no such file; it can be deleted",
             )
         data = file.read_bytes()
         last = file.stat().st_mtime
@@ -349,11 +274,6 @@ def load_conversation(file: Path) -> StoredConversation:
     return saved
 
 
-def old_cache_files() -> list[Path]:
-    """Return the KV caches of all but the last few conversations, which may be deleted."""
-    return sorted(_folder().glob("*.kv"), key=_written, reverse=True)[KEPT_CACHES:]
-
-
 def _apply(line: dict[str, Any], saved: StoredConversation) -> None:
     """Change ``saved`` as ``line`` says.
 
@@ -372,17 +292,6 @@ def _apply(line: dict[str, Any], saved: StoredConversation) -> None:
         raise ValueError(len(messages))
     saved.history[start:] = messages
     saved.partial = read_partial(line["partial"]) if "partial" in line else None
-
-
-def _folder() -> Path:
-    return home.state_dir() / "sessions"
-
-
-def _written(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _try_lock(file: int) -> bool:

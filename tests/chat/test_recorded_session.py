@@ -117,13 +117,13 @@ def test_a_text_that_is_continued_is_on_disk_with_its_beginning(
     record: RecordedSession, tmp_path: Path
 ) -> None:
     """Proves it for an answer of which the tokens are not known."""
-    begun = Message("assistant", "The result", "I multiply.", cut="interrupted")
-    record.session.history = [QUESTION, begun]
+    partial = Message("assistant", "The result", "I multiply.", cut="interrupted")
+    record.session.history = [QUESTION, partial]
     record.save()
     for copy in snapshots(record, tmp_path / "copies", record.continue_answer()):
         saved = chat.load_conversation(copy)
-        assert saved.history[-1].content.startswith(begun.content)
-        assert saved.history[-1].reasoning == begun.reasoning
+        assert saved.history[-1].content.startswith(partial.content)
+        assert saved.history[-1].reasoning == partial.reasoning
         assert saved.history[-1].cut == "interrupted"
         assert saved.partial is None
 

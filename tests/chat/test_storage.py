@@ -22,7 +22,8 @@ from dslocal.chat import (
     load_conversation,
     new_conversation,
 )
-from dslocal.chat.storage import KEPT_CACHES, MAX_FILE, PART_OF_ID, old_cache_files
+from dslocal.chat.storage import MAX_FILE
+from dslocal.chat.stored_conversations import KEPT_CACHES, PART_OF_ID, old_cache_files
 from dslocal.errors import DslocalError, NotFoundError, UsageError
 from dslocal.prompts import Message, Thinking, ToolCall
 

@@ -32,7 +32,7 @@ class ChatCommand(ModelOptionCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse ``args`` after giving a lone ``--resume`` its value."""
-        from dslocal.chat.storage import PART_OF_ID
+        from dslocal.chat.stored_conversations import PART_OF_ID
 
         completed = []
         for number, arg in enumerate(args):

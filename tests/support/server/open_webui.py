@@ -109,8 +109,8 @@ class OpenWebui:
             "background_tasks": {"title_generation": has_title and chat is None},
             **({"chat_id": chat} if chat else {}),
         }
-        begun = self._json("POST", "/api/chat/completions", body)
-        return begun["chat_id"], answer, begun["task_ids"][0]
+        started = self._json("POST", "/api/chat/completions", body)
+        return started["chat_id"], answer, started["task_ids"][0]
 
     def chat(self, chat: str) -> Json:
         """Return a chat with all that has come of it."""
