@@ -229,32 +229,36 @@ def test_first_use(own: Run) -> None:
         assert chat.leave() == 3
 
 
-def test_answer_now_and_typing_ahead(chat: Screen) -> None:
+def test_answer_now_and_typing_ahead(own: Run) -> None:
     """Proves that Ctrl-N ends a thought that would not end, the answer follows, and what is typed
     meanwhile is in the next line.
     """
-    say(chat, "/set logit_bias </think>=-100")
-    chat.wait_for(READY)
-    say(chat, "/set max_tokens 3000")
-    chat.wait_for(READY)
-    say(chat, "What is 987654 × 321?")
-    chat.wait_for("Ctrl-N answers now, Ctrl-C stops")
-    start = len(chat.text)
-    while len(chat.text) < start + 200:
-        chat.wait_for("\n")
-    chat.press("/se\x0ets")  # the key among others
-    chat.wait_for("reasoned for ")
-    chat.wait_for(READY)
-    chat.wait_for("/sets")
-    chat.press("\x7f" + ENTER)
-    chat.wait_for("logit_bias [")
-    chat.wait_for(READY)
-    chat.press("some words")
-    chat.wait_for("some words")
-    chat.press(CTRL_C)  # clears the line, and does not begin to leave
-    chat.wait_for(READY)
-    chat.press(CTRL_C)
-    chat.wait_for("press Ctrl-C again to exit")
+    folder = own.home / "config"
+    folder.mkdir()
+    (folder / "config.toml").write_text(
+        'max_tokens = 3000\nlogit_bias = ["</think>=-100", "<｜end▁of▁sentence｜>=-100"]\n',
+        encoding="utf-8",
+    )
+    with Screen([str(BINARY), "chat"], own.env()) as chat:
+        chat.wait_for(READY)
+        say(chat, "What is 987654 × 321?")
+        chat.wait_for("Ctrl-N answers now, Ctrl-C stops")
+        start = len(chat.text)
+        while len(chat.text) < start + 200:
+            chat.wait_for("\n")
+        chat.press("/se\x0ets")  # the key among others
+        chat.wait_for("reasoned for ")
+        chat.wait_for(READY)
+        chat.wait_for("/sets")
+        chat.press("\x7f" + ENTER)
+        chat.wait_for("logit_bias [")
+        chat.wait_for(READY)
+        chat.press("some words")
+        chat.wait_for("some words")
+        chat.press(CTRL_C)  # clears the line, and does not begin to leave
+        chat.wait_for(READY)
+        chat.press(CTRL_C)
+        chat.wait_for("press Ctrl-C again to exit")
 
 
 def test_a_cut_answer_goes_on_after_a_restart(own: Run) -> None:
