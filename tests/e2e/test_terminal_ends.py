@@ -130,7 +130,8 @@ def test_ctrl_z_and_fg(own: Run, answering: bool) -> None:
         screen.press("fg\r")
         screen.wait_for("fg")
         if answering:
-            screen.wait_for("reason")  # for how long, or that the model stopped in the midst of it
+            # for how long it reasoned, that it stopped in the midst of it, or after 3,000 tokens
+            screen.wait_for("reason", "was cut off after")
             screen.press("\x03")
         screen.wait_for("›")
         screen.press("/exit\r")
