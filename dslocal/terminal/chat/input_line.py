@@ -30,6 +30,8 @@ from prompt_toolkit.utils import is_dumb_terminal
 from dslocal.home.input_history import FILE_NAME, history_entry
 from dslocal.terminal.sanitise import sanitise
 
+from .prompt_signals import leave_on_signals
+
 if TYPE_CHECKING:
     from prompt_toolkit.input import Input
     from prompt_toolkit.output import Output
@@ -187,9 +189,10 @@ class InputLine:
 
         Raises:
             EOFError: Ctrl-D was pressed on an empty line.
-            KeyboardInterrupt: Ctrl-C was pressed.
+            KeyboardInterrupt: Ctrl-C was pressed, or a signal's handler raised it.
         """
-        return self._session.prompt(MARK, default=default)
+        with leave_on_signals(self._session.app):
+            return self._session.prompt(MARK, default=default)
 
     def press(self, keys: str) -> None:
         """Read ``keys`` next, as if they were pressed once the line is there."""
