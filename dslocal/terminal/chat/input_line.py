@@ -28,9 +28,8 @@ from prompt_toolkit.renderer import CPR_Support
 from prompt_toolkit.utils import is_dumb_terminal
 
 from dslocal.home.input_history import FILE_NAME, history_entry
+from dslocal.terminal.prompt_signals import leave_on_signals
 from dslocal.terminal.sanitise import sanitise
-
-from .prompt_signals import leave_on_signals
 
 if TYPE_CHECKING:
     from prompt_toolkit.input import Input
