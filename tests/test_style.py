@@ -217,6 +217,26 @@ def test_functions_have_few_parameters() -> None:
     assert found == set(MANY_PARAMETERS)
 
 
+def documented_arguments(function: Function) -> list[str]:
+    """Return the names that the entries of a docstring's ``Args`` section have."""
+    documented = ast.get_docstring(function) or ""
+    section = re.search(r"^Args:\n((?:(?: +.*)?(?:\n|$))+)", documented, re.MULTILINE)
+    entries = re.findall(r"^ {4}(\S.*)", section[1], re.MULTILINE) if section else []
+    names = [entry.partition(":")[0] for entry in entries]
+    return [name.strip().lstrip("*") for together in names for name in together.split(",")]
+
+
+def test_documented_arguments_are_parameters() -> None:
+    """A continued line that is not indented, say, reads as another argument in the site."""
+    found = []
+    for path in product_files():
+        for name, function in functions(path):
+            arguments = function.args
+            known = {a.arg for a in ast.walk(arguments) if isinstance(a, ast.arg)}
+            found += [f"{name}: {a}" for a in documented_arguments(function) if a not in known]
+    assert found == []
+
+
 def test_folders_are_small() -> None:
     counts: dict[str, int] = {}
     for path in product_files():

@@ -71,7 +71,8 @@ class Chat:
             math: as for :meth:`Model.ask`.
             seed: the same seed gives the same answer.
             on_prefill: receives the number of evaluated tokens of the prompt, and the number of
-            all. **settings: settings for this and later answers; see :class:`SamplingSettings`.
+                all.
+            **settings: settings for this and later answers; see :class:`SamplingSettings`.
 
         Raises:
             ContextOverflowError: the question leaves no room for an answer, even without earlier

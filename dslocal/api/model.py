@@ -135,7 +135,8 @@ class Model:
             tools: functions that the model may call.
             seed: the same seed gives the same answer. By default a new seed is drawn.
             on_prefill: receives the number of evaluated tokens of the prompt, and the number of
-            all. **settings: see :class:`SamplingSettings`.
+                all.
+            **settings: see :class:`SamplingSettings`.
 
         Returns:
             The answer.
@@ -207,7 +208,8 @@ class Model:
             effort: as for :meth:`ask`.
             tools: functions that the model may call.
             resume: a file that :meth:`Chat.save` wrote; its instructions are kept unless ``system``
-            is given. **settings: see :class:`SamplingSettings`.
+                is given.
+            **settings: see :class:`SamplingSettings`.
 
         Returns:
             The conversation.
