@@ -16,13 +16,11 @@ from dslocal.errors import DslocalError, NotFoundError
 from dslocal.prompts.messages import Message, ToolCall
 
 from .answer import Answer, AnswerStream
-from .model import OnPrefill
+from .ready_model import OnPrefill, ReadyModel
 from .sampling_settings import SamplingSettings, new_seed
 
 if TYPE_CHECKING:
     from dslocal.chat.session import Session
-
-    from .model import Model
 
 FORMAT = 1
 MAX_FILE = 64 << 20  # bytes
@@ -43,9 +41,9 @@ class SavedChat:
 class Chat:
     """A conversation. As the vendor recommends, earlier reasoning is not sent again."""
 
-    def __init__(self, model: Model, session: Session) -> None:
+    def __init__(self, ready: ReadyModel, session: Session) -> None:
         """Wrap a session; use :meth:`Model.chat`."""
-        self._model = model
+        self._ready = ready
         self._session = session
 
     @property
@@ -95,8 +93,8 @@ class Chat:
         """Ask the next question and yield the answer as events, as :meth:`Model.stream` does."""
         for name, value in settings.items():
             self._session.settings = self._session.settings.with_value(name, value, name)
-        question = self._model._composed(text, files, math, None)
-        return self._model._stream(self._session, question, new_seed(seed), on_prefill)
+        question = self._ready.compose(text, files, math, None)
+        return self._ready.stream(self._session, question, new_seed(seed), on_prefill)
 
     def continue_answer(self, *, on_prefill: OnPrefill | None = None) -> Answer:
         """Continue the last answer if max_tokens, the context or ``close`` ended it.
@@ -107,9 +105,9 @@ class Chat:
         Raises:
             UsageError: the last answer is complete, or there is none.
         """
-        self._model._require_open()
+        self._ready.require_open()
         events = self._session.continue_answer(on_prefill=on_prefill)
-        return AnswerStream(events, lambda: self._session.turn, self._model._busy).answer
+        return AnswerStream(events, lambda: self._session.turn, self._ready.busy).answer
 
     def undo(self) -> str | None:
         """Take back the last question and its answer.
@@ -130,7 +128,7 @@ class Chat:
 
         content = {
             "format": FORMAT,
-            "model": self._model.name,
+            "model": self._ready.name,
             "system": self._session.system,
             "messages": [_fields(message) for message in self.messages],
         }

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from dslocal.hub.fetch import DownloadProgress
 
-    from .importance import LoadModel
+    from .loading import LoadModel
     from .quantization.auto_imatrix import MeasuredPlan
 
 Mtp = Literal["keep", "drop", "only", "beside", "dspark-only"]

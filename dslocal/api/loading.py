@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from dslocal.errors import UsageError
 
 from .load_options import overrides, streams_experts, workers
-from .model import Model, Notice
+from .model import Model
 from .model_file import read_family
+from .ready_model import Notice, ReadyModel
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaModel
     from dslocal.gguf.header import GgufHeader
+    from dslocal.plan.load_config import LoadConfig
     from dslocal.plan.overrides import Overrides
     from dslocal.plan.search import Plan
     from dslocal.prompts import Family
+
+LoadModel = Callable[[Path, "LoadConfig"], "LlamaModel"]  # loads a file by a load config
 
 
 def load(
@@ -133,7 +137,7 @@ def _loaded(
     except BaseException:
         stack.close()
         raise
-    return Model(path, header, family, context, stack, on_notice)
+    return Model(ReadyModel(path, header, family, context, stack, on_notice))
 
 
 class ServedModelOptions(NamedTuple):
@@ -158,7 +162,10 @@ def _load_served(url: str, options: ServedModelOptions, on_notice: Notice) -> Mo
     stack = ExitStack()
     context = stack.enter_context(open_remote_context(found, options.n_ctx, on_notice))
     name = found.engine.title
-    return Model(found.path, found.header, found.family, context, stack, on_notice, name)
+    ready = ReadyModel(
+        found.path, found.header, found.family, context, stack, on_notice, served_name=name
+    )
+    return Model(ready)
 
 
 def _log(line: str) -> None:

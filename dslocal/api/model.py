@@ -5,56 +5,30 @@ Does not know how a model is loaded (:mod:`.loading`) or prompted (``prompts``).
 
 from __future__ import annotations
 
-import threading
-import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from dslocal.errors import UsageError
 
 from .answer import Answer, AnswerStream
+from .conversation import Chat, read_saved
+from .ready_model import OnPrefill, ReadyModel
 from .sampling_settings import SamplingSettings, new_seed
 
 if TYPE_CHECKING:
-    from dslocal.chat.session import Session
-    from dslocal.engine import EngineContext
-    from dslocal.gguf.header import GgufHeader
     from dslocal.output.constraint import OutputConstraint
     from dslocal.plan.load_config import LoadConfig
-    from dslocal.prompts import Family, Message, Thinking, Tool
-    from dslocal.prompts.settings import Settings
-
-    from .conversation import Chat
-
-Notice = Callable[[str], None]
-OnPrefill = Callable[[int, int], None]
+    from dslocal.prompts import Message, Tool
 
 
 class Model:
     """A loaded model, which generates one answer at a time. Load a second model to generate two."""
 
-    def __init__(
-        self,
-        path: Path,
-        header: GgufHeader,
-        family: Family,
-        context: EngineContext,
-        resources: ExitStack,
-        on_notice: Notice,
-        served_name: str = "",
-    ) -> None:
+    def __init__(self, ready: ReadyModel) -> None:
         """Wrap what is loaded; use :func:`dslocal.load`."""
-        self._header = header
-        self._family = family
-        self._context = context
-        self._resources = resources
-        self._on_notice = on_notice
-        self._busy = threading.Lock()
-        self._closed = False
-        self._served_name = served_name
-        self.path = path
+        self._ready = ready
+        self.path = ready.path
 
     def __enter__(self) -> Model:
         return self
@@ -67,26 +41,22 @@ class Model:
 
     def close(self) -> None:
         """Free the memory of the model. Calling it twice does nothing."""
-        if not self._closed:
-            self._closed = True
-            self._resources.close()
+        self._ready.close()
 
     @property
     def name(self) -> str:
         """Return the model's own name, or else that of its file."""
-        if self._served_name:
-            return self._served_name
-        return self._header.text("general.name") or self.path.stem
+        return self._ready.name
 
     @property
     def family(self) -> str:
         """Return the name of the family whose prompts are used."""
-        return self._family.name
+        return self._ready.family.name
 
     @property
     def n_ctx(self) -> int:
         """Return the size of the context: tokens of prompt and answer together."""
-        return self._context.n_ctx
+        return self._ready.context.n_ctx
 
     @property
     def load_config(self) -> LoadConfig:
@@ -97,11 +67,12 @@ class Model:
         """
         from dslocal.engine import LlamaContext
 
-        if not isinstance(self._context, LlamaContext):
+        context = self._ready.context
+        if not isinstance(context, LlamaContext):
             raise UsageError(
                 f"{self.name}: it runs in an engine, which does not say how it is loaded"
             )
-        return self._context.load_config
+        return context.load_config
 
     def ask(
         self,
@@ -185,10 +156,11 @@ class Model:
         The arguments are those of :meth:`ask`. Nothing is generated before the first event is
         requested.
         """
-        session = self._session(system, self._reasoning(thinking, effort), tools, settings)
+        reasoning = self._ready.reasoning(thinking, effort)
+        session = self._ready.open_session(system, reasoning, tools, settings)
         session.constraint = _constraint(schema, grammar)
-        question = self._composed(text, files, math, session.constraint)
-        return self._stream(session, question, new_seed(seed), on_prefill)
+        question = self._ready.compose(text, files, math, session.constraint)
+        return self._ready.stream(session, question, new_seed(seed), on_prefill)
 
     def chat(
         self,
@@ -214,14 +186,13 @@ class Model:
         Returns:
             The conversation.
         """
-        from .conversation import Chat, read_saved
-
-        session = self._session(system, self._reasoning(thinking, effort), tools, settings)
+        reasoning = self._ready.reasoning(thinking, effort)
+        session = self._ready.open_session(system, reasoning, tools, settings)
         if resume is not None:
             saved = read_saved(Path(resume))
             session.system = system or saved.system
             session.history = list(saved.messages)
-        return Chat(self, session)
+        return Chat(self._ready, session)
 
     def fill(
         self,
@@ -250,18 +221,19 @@ class Model:
         from dslocal.output.answer import stream_answer
         from dslocal.output.turn import Turn
 
-        self._require_open()
-        prompt = self._family.render_fim(prefix, suffix)
+        ready = self._ready
+        ready.require_open()
+        prompt = ready.family.render_fim(prefix, suffix)
         turn = Turn(prompt_tokens=0, seed=new_seed(seed))
         events: Generator[object] = stream_answer(
             turn,
-            self._context,
-            self._family,
-            self._settings(settings),
+            ready.context,
+            ready.family,
+            ready.settings(settings),
             prompt,
             on_prefill=on_prefill,
         )
-        return AnswerStream(events, lambda: turn, self._busy).answer
+        return AnswerStream(events, lambda: turn, ready.busy).answer
 
     def render(
         self,
@@ -273,79 +245,13 @@ class Model:
         """Return the exact prompt of ``messages``, with special tokens as text."""
         from dslocal.prompts.messages import render
 
-        family, way = self._reasoning(thinking, effort)
+        family, way = self._ready.reasoning(thinking, effort)
         return render(family.render(list(messages), way))
 
     def tokenize(self, text: str) -> list[int]:
         """Return the token ids of ``text``, without special tokens."""
-        self._require_open()
-        return self._context.model.encode(text)
-
-    def _stream(
-        self, session: Session, text: str, seed: int, on_prefill: OnPrefill | None
-    ) -> AnswerStream:
-        self._require_open()
-        events = session.stream(text, seed, on_prefill=on_prefill)
-        return AnswerStream(events, lambda: session.turn, self._busy)
-
-    def _session(
-        self,
-        system: str,
-        reasoning: tuple[Family, Thinking],
-        tools: Sequence[Tool],
-        settings: SamplingSettings,
-    ) -> Session:
-        from dslocal.chat import open_session
-
-        family, way = reasoning
-        chosen = self._settings(settings)
-        for line in self._family.advice(chosen, way, system):
-            self._on_notice(line)
-        return open_session(self._context, family, chosen, system, way, tools)
-
-    def _composed(
-        self,
-        text: str,
-        files: Sequence[str | Path],
-        math: bool | None,
-        constraint: OutputConstraint | None,
-    ) -> str:
-        from dslocal.prompts import compose_question
-
-        if math is None and constraint is not None:
-            math = False  # a boxed answer has another shape than the one asked for
-        question = compose_question(
-            self._family, text, files=[Path(file) for file in files], math=math
-        )
-        for note in question.notes:
-            warnings.warn(note, stacklevel=4)
-        return question.text
-
-    def _settings(self, settings: SamplingSettings) -> Settings:
-        chosen = self._family.defaults
-        for name, value in settings.items():
-            if value is not None:
-                chosen = chosen.with_value(name, value, name)
-        return chosen
-
-    def _reasoning(self, thinking: bool | None, effort: str | None) -> tuple[Family, Thinking]:
-        """Return the family with its effort, and how answers begin."""
-        from dslocal.prompts import Thinking, choose_effort
-
-        family, thinking = choose_effort(self._family, effort, thinking)
-        if thinking is None:
-            return family, family.default_thinking
-        way = Thinking.FORCED if thinking else Thinking.BYPASSED
-        if way not in self._family.thinking_modes:
-            raise UsageError(
-                f"family {self._family.name} ({self._family.title}) has no reasoning",
-                hint="use thinking=None",
-            )
-        return family, way
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise UsageError(f"{self.name}: the model is closed")
+        self._ready.require_open()
+        return self._ready.context.model.encode(text)
 
 
 def _constraint(

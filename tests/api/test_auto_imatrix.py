@@ -24,7 +24,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 import dslocal
-from dslocal.api import importance
+from dslocal.api.quantization import importance
 from dslocal.api.quantization.auto_files import AutoImatrix
 from dslocal.convert import executor
 executor.SAVE_EVERY_S = 0.02

@@ -11,8 +11,8 @@ import pytest
 from support.checkpoints.tiny_models import CHUNK, KINDS, TEXT, write_models
 from support.cli.running import Run
 
-from dslocal.api import importance
-from dslocal.api.importance import ImatrixJob, ImatrixReport, make_imatrix
+from dslocal.api.quantization import importance
+from dslocal.api.quantization.importance import ImatrixJob, ImatrixReport, make_imatrix
 from dslocal.convert.recipes.imatrix import load_imatrix
 from dslocal.convert.recipes.imatrix_sums import ChannelSums, ImatrixSums, read_sums, write_sums
 from dslocal.engine import LlamaModel

@@ -17,7 +17,7 @@ from support.checkpoints.tiny_models import CHUNK, KINDS, TEXT, write_models
 from support.gguf.reading import contents, digest
 
 import dslocal.convert as converter
-from dslocal.api.importance import ImatrixJob, make_imatrix
+from dslocal.api.quantization.importance import ImatrixJob, make_imatrix
 from dslocal.convert.recipes.imatrix_sums import read_sums, write_sums
 from dslocal.engine import LlamaModel
 from dslocal.errors import UsageError

@@ -36,10 +36,10 @@ from size_checkpoints import SMOLLM2_NOISE, add_noise
 
 import dslocal
 from dslocal import chat, prompts
-from dslocal.api.importance import ImatrixJob, make_imatrix
 from dslocal.api.quality.compared import EvaluatedText, Hooks
 from dslocal.api.quality.measure import measure, read_compared
 from dslocal.api.quality.reference import ReferenceJob, evaluate_reference
+from dslocal.api.quantization.importance import ImatrixJob, make_imatrix
 from dslocal.convert.recipes.imatrix_sums import ImatrixSums, write_sums
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.activations import ActivationCollector

@@ -222,7 +222,7 @@ def test_the_python_api_takes_workers(built: Run, workers: list[Started]) -> Non
         "import dslocal, sys\n"
         "with dslocal.load('nano', rpc=sys.argv[1], n_gpu_layers=99) as model:\n"
         f"    print(model.ask({QUESTION!r}, seed=1, temperature=0).text)\n"
-        "    print(model._context.destination)\n"
+        "    print(model._ready.context.destination)\n"
     )
     python = Path(BINARY).with_name("python")
     done = subprocess.run(

@@ -17,7 +17,7 @@ from support.checkpoints.oracle import measured_checkpoint, requantize, write_so
 from support.checkpoints.tiny_models import CHUNK, TEXT
 from support.gguf.reading import contents, digest
 
-from dslocal.api.importance import ImatrixJob, make_imatrix
+from dslocal.api.quantization.importance import ImatrixJob, make_imatrix
 from dslocal.engine import LlamaModel
 from dslocal.gguf.header import read_header
 from dslocal.prompts import get_family

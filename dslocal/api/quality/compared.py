@@ -17,7 +17,7 @@ from dslocal.gguf.parts import read_parts
 from dslocal.prompts import Family
 
 if TYPE_CHECKING:
-    from dslocal.api.importance import LoadModel
+    from dslocal.api.loading import LoadModel
     from dslocal.engine import LlamaModel
 
 N_CTX = 512  # tokens of a chunk, as in llama-perplexity

@@ -15,7 +15,7 @@ from dslocal.errors import ConversionError
 from dslocal.files import parse_json_object, write_atomic
 
 if TYPE_CHECKING:
-    from dslocal.api.importance import LoadModel
+    from dslocal.api.loading import LoadModel
 
 AUTO = "auto"  # in place of a file: the matrix is made first
 PART = ".part"  # the end of the name of a matrix that is not finished

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dslocal import __version__
-from dslocal.api import importance
-from dslocal.api.importance import ImatrixJob, ImatrixReport
 from dslocal.api.model_file import read_family
 from dslocal.api.progress import Phase, WorkProgress
 from dslocal.errors import ConversionError, UsageError
 from dslocal.evaluation.calibration import CALIBRATION
 from dslocal.files import decimal_size
 
+from . import importance
 from .auto_files import AutoImatrix
+from .importance import ImatrixJob, ImatrixReport
 
 if TYPE_CHECKING:
     from dslocal.convert import Checkpoint, ConversionPlan, Imatrix

@@ -14,7 +14,7 @@ from dslocal.cli.options import AsJson, EvaluatedTexts, EvaluatedTokens, FamilyF
 from dslocal.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from dslocal.api.importance import ImatrixReport
+    from dslocal.api.quantization.importance import ImatrixReport
 
 SUFFIX = ".imatrix.gguf"
 
@@ -61,7 +61,7 @@ def imatrix(
 
     file = session_setup.prepare_model(model.name, family, remember=False)
     out = _checked_output(output or Path(f"{file.path.stem}{SUFFIX}"), overwrite=force)
-    from dslocal.api.importance import ImatrixJob, make_imatrix
+    from dslocal.api.quantization.importance import ImatrixJob, make_imatrix
     from dslocal.terminal.progress_line import ProgressLine
 
     texts, merged = tuple(text or ()), tuple(merge or ())

@@ -19,17 +19,16 @@ from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader, fingerprint
 from dslocal.prompts import Family
 
-from .quantization.auto_files import PART
+from .auto_files import PART
 
 if TYPE_CHECKING:
+    from dslocal.api.loading import LoadModel
     from dslocal.engine import LlamaModel
     from dslocal.plan.load_config import LoadConfig
 
 CHUNK_TOKENS = 512  # as llama-imatrix has it
 SAVE_S = 20.0  # between two saves of what is summed so far
 
-
-LoadModel = Callable[[Path, "LoadConfig"], "LlamaModel"]
 OnProgress = Callable[[int, int], None]
 
 
