@@ -21,7 +21,8 @@ from dslocal.errors import EngineError
 from dslocal.gguf.parts import read_parts
 from dslocal.plan.load_config import DeviceShare, GpuKind, LoadConfig, MemoryUse
 from dslocal.plan.memory.footprint import overhead
-from dslocal.plan.memory.shape import ModelShape, shape_of
+from dslocal.plan.memory.model_shape import ModelShape
+from dslocal.plan.memory.shape import shape_of
 
 TIMEOUT_S = 30.0
 MAX_CAUSE = 300  # characters of what the child said

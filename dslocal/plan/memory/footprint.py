@@ -32,8 +32,9 @@ from .llamacpp_mirror.micro_batch import (
     HostResident,
     MicroBatch,
 )
+from .model_shape import ModelShape
 from .placement import is_on_gpu, padded, placed_tensors, weights
-from .shape import ModelShape, is_legacy_mla, moe_layers, shape_of
+from .shape import is_legacy_mla, moe_layers, shape_of
 
 MIB = 1 << 20
 

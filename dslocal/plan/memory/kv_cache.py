@@ -12,8 +12,8 @@ from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import DeviceShare, LoadConfig
 
 from .dspark import MAX_ROWS
+from .model_shape import ModelShape
 from .placement import is_on_gpu, padded
-from .shape import ModelShape
 
 CTX_MULTIPLE = 256  # llama.cpp rounds a context up to it (src/llama-context.cpp, constructor)
 ROWS_MULTIPLE = 256  # and the rows of V4's caches

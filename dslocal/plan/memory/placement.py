@@ -18,7 +18,8 @@ from dslocal.plan.load_config import DeviceShare, LoadConfig
 from . import dspark
 from .llamacpp_mirror.micro_batch import GPU_ALIGNMENT, HOST_ALIGNMENT
 from .memo import cached_by_header
-from .shape import ModelShape, moe_layers, routed_layer_of, shape_of
+from .model_shape import ModelShape
+from .shape import moe_layers, routed_layer_of, shape_of
 
 EMBEDDINGS = "token_embd.weight"
 OUTPUT = "output.weight"

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from dslocal.errors import GgufError
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.tensor_types import GgmlType
 
-if TYPE_CHECKING:
-    from .shape import ModelShape
+from .model_shape import ModelShape
 
 MAX_LAYERS = 512  # LLAMA_MAX_LAYERS, src/llama-hparams.h
 MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS, src/llama-hparams.h

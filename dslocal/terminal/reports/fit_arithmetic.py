@@ -11,9 +11,10 @@ from dslocal.plan.assessment import Assessment
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import kv_bytes_per_token
 from dslocal.plan.memory.kv_cache import OVERLAPPING_RATIO
+from dslocal.plan.memory.model_shape import ModelShape
 from dslocal.plan.memory.placement import weights_by_class
 from dslocal.plan.memory.published_attention import LLM_67B, PUBLISHED, V2, saved_share
-from dslocal.plan.memory.shape import ModelShape, shape_of
+from dslocal.plan.memory.shape import shape_of
 from dslocal.plan.speed import Rates
 
 from .forecast_arithmetic import figure, forecast_rows, kv_cache_split, print_rows

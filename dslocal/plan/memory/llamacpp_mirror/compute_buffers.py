@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 
 from dslocal.plan.load_config import DeviceShare, GpuKind
-from dslocal.plan.memory.shape import ModelShape
+from dslocal.plan.memory.model_shape import ModelShape
 
 from .graph import reserve_dspark_graph, reserve_graph, reserve_inputs, reserve_mtp_graph
 from .micro_batch import MIN_OFFLOAD_BATCH, NOTHING_IN_RAM, HostResident, MicroBatch

@@ -9,7 +9,7 @@ of the chosen tokens, and all leaves have their place from the start.
 from __future__ import annotations
 
 from dslocal.plan.load_config import GpuKind
-from dslocal.plan.memory.shape import ModelShape
+from dslocal.plan.memory.model_shape import ModelShape
 
 from .allocator import Node
 from .attention import build_self_attention

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dslocal.plan.load_config import GpuKind
-from dslocal.plan.memory.shape import ModelShape
+from dslocal.plan.memory.model_shape import ModelShape
 
 from .allocator import Graph, Node
 from .micro_batch import (
