@@ -11,8 +11,8 @@ from support.server.serving import serving
 
 from dslocal.catalog import resolve
 from dslocal.catalog.inventory import InstalledModel, add_installed
+from dslocal.cli.serving.all_models import all_model_names
 from dslocal.cli.serving.left_out_models import LeftOutModels
-from dslocal.cli.serving.offered_models import all_model_names
 from dslocal.cli.serving.serve_options import ServedNames
 from dslocal.errors import DoesNotFitError, DslocalError, GgufError, NotFoundError, UsageError
 

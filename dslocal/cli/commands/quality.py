@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dslocal.cli.completion import values as completion_values
+from dslocal.cli.measuring.text_options import TextOptions
 from dslocal.cli.option_groups import with_option_groups
-from dslocal.cli.options import AsJson, EvaluatedTexts, EvaluatedTokens, FamilyFlag, ReplaceFile
-from dslocal.cli.token_counts import token_count
+from dslocal.cli.options import AsJson, FamilyFlag, ReplaceFile
 from dslocal.errors import UsageError
 
 Models = Annotated[
@@ -35,41 +34,6 @@ Reference = Annotated[
         autocompletion=completion_values.models,
     ),
 ]
-Chunks = Annotated[
-    int | None,
-    typer.Option(
-        "--chunks",
-        metavar="N",
-        min=1,
-        help="Evaluate at most N chunks of the text. [all]",
-        show_default=False,
-    ),
-]
-Context = Annotated[
-    int | None,
-    typer.Option(
-        "--ctx",
-        metavar="N",
-        parser=token_count,
-        help="Tokens in a chunk; the second half is scored. [512]",
-        show_default=False,
-    ),
-]
-
-
-@dataclass(frozen=True)
-class TextOptions:
-    """Which text is evaluated, and how it is cut."""
-
-    text: EvaluatedTexts = None
-    tokens: EvaluatedTokens = None
-    chunks: Chunks = None
-    ctx: Context = None
-
-    @property
-    def are_given(self) -> bool:
-        """Return whether any of them was."""
-        return self != TextOptions()
 
 
 @with_option_groups

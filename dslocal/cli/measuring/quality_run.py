@@ -20,8 +20,9 @@ from dslocal.terminal.progress_line import ProgressLine
 from dslocal.terminal.sanitise import one_line
 
 if TYPE_CHECKING:
-    from dslocal.cli.commands.quality import TextOptions
     from dslocal.evaluation.divergence.reference_file import ReferenceFile
+
+    from .text_options import TextOptions
 
 
 @dataclass(frozen=True)

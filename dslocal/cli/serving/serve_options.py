@@ -59,7 +59,7 @@ class ServedNames:
                 raise UsageError(
                     "--all and names of models cannot be combined", hint="use one of them"
                 )
-            from .offered_models import all_model_names
+            from .all_models import all_model_names
 
             return [*all_model_names()]
         return given or [None]
