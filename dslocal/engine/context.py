@@ -68,7 +68,6 @@ class LlamaContext:
         model: The model that it evaluates with.
         load_config: The load config that it was made by.
         n_ctx: The positions of its KV cache.
-        batch_tokens: How many tokens a prefill evaluates at a time.
         n_threads: The threads that evaluate.
         kv_type: The type of the cache's values, such as ``F16``.
         flash_attn: Whether flash attention is used.
@@ -106,9 +105,6 @@ class LlamaContext:
         self.model = model
         self.load_config = load_config
         self.n_ctx = load_config.n_ctx
-        self.batch_tokens = load_config.n_batch
-        if load_config.n_gpu_layers == 0 and not load_config.stream_experts:
-            self.batch_tokens = min(load_config.n_batch, CPU_BATCH_TOKENS)
         self.n_threads = n_threads or _threads_for(model)
         self.kv_type = load_config.kv_type.name
         self.flash_attn = load_config.flash_attn
@@ -256,6 +252,16 @@ class LlamaContext:
             self.observer.trimmed(length)
         return length
 
+    @property
+    def batch_tokens(self) -> int:
+        """Return how many tokens a prefill evaluates at a time."""
+        if self.load_config.n_gpu_layers == 0 and not self.load_config.stream_experts:
+            return min(self.load_config.n_batch, CPU_BATCH_TOKENS)
+        return self.load_config.n_batch
+
+    def note_prompt(self, tokens: int) -> None:
+        """Take note that a prompt begins of which ``tokens`` are to be evaluated."""
+
     def prefill(
         self, ids: Sequence[int], on_progress: Callable[[int, int], None] | None = None
     ) -> int:
@@ -276,6 +282,7 @@ class LlamaContext:
         """
         cached = self.trim(common_prefix_length(self.ids, ids[:-1]))
         self.save_checkpoint()
+        self.note_prompt(len(ids) - cached)
         checkpoint = len(ids) - PROMPT_END_TOKENS if self.memory.max_checkpoints else 0
         while len(self.ids) < len(ids):
             start = len(self.ids)

@@ -137,6 +137,84 @@ def test_one_that_leaves_leaves_the_others(pool: SlotPool, model: LlamaModel) ->
     assert generate(leaving, prompt_ids(model), max_tokens=60).ids == kept
 
 
+def test_a_job_takes_part_in_the_next_step(pool: SlotPool, model: LlamaModel) -> None:
+    """What comes while a step is at work does not wait for another one."""
+    busy, new = pool.slots[:2]
+    steps: list[int] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        new.prefill(prompt_ids(model))
+        steps.append(pool.steps)
+
+    def come() -> None:
+        steps.append(pool.steps + 1)  # when the one at work has ended
+        new.run(read)
+
+    def speak() -> None:
+        generate(busy, prompt_ids(model), max_tokens=20)
+        ended.set()
+
+    model.on_first_evaluation(come)
+    busy.run(speak)
+    assert ended.wait(60)
+    assert steps[1] == steps[0] + 1
+
+
+def test_one_that_leaves_does_not_wait_for_the_next_step(pool: SlotPool, model: LlamaModel) -> None:
+    leaving, staying = pool.slots[:2]
+    steps: list[int] = []
+    ended = threading.Event()
+
+    def speak() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            generate(leaving, prompt_ids(model), max_tokens=50)
+        steps.append(pool.steps)
+
+    def stay() -> None:
+        generate(staying, prompt_ids(model), max_tokens=20)
+        ended.set()
+
+    def leave() -> None:
+        steps.append(pool.steps + 1)
+        leaving.abort.set()
+
+    leaving.run(speak)
+    staying.run(stay)
+    model.on_first_evaluation(leave)
+    assert ended.wait(60)
+    assert steps[1] == steps[0]
+
+
+def test_a_long_prompt_takes_whole_steps(
+    pool: SlotPool, model: LlamaModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pieces end where steps do, so that no rest of a piece takes a step of its own."""
+    monkeypatch.setattr(step_times, "MAX_STALL_S", 100.0)
+    speaking, reading = pool.slots[:2]
+    room = 448  # whole products in a batch of 512, beside four slots
+    prompt = prompt_ids(model, "word " * 900)[: 2 * room]
+    steps: list[int] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        before = pool.steps
+        reading.prefill(prompt)
+        steps.append(pool.steps - before)
+
+    def speak() -> None:
+        for number, _ in enumerate(
+            Generation(speaking, prompt_ids(model), Sampler(0, 1, 1), max_tokens=60)
+        ):
+            if number == 5:
+                reading.run(read)
+        ended.set()
+
+    speaking.run(speak)
+    assert ended.wait(60)
+    assert steps == [2]
+
+
 def test_a_prompt_is_given_up(pool: SlotPool, model: LlamaModel) -> None:
     slot, prompt = pool.slots[3], prompt_ids(model, "word " * 900)
     with pytest.raises(KeyboardInterrupt):

@@ -54,6 +54,9 @@ class Scheduler(Protocol):
     def run(self, job: Callable[[], None]) -> None:
         """See :meth:`Slot.run`."""
 
+    def deadline(self, tokens: int) -> int:
+        """Return the deadline of a prompt of which ``tokens`` are to be evaluated."""
+
     def evaluate_pending(self, slot: Slot) -> None:
         """Wait until the pending ids of ``slot`` are evaluated."""
 
@@ -96,7 +99,6 @@ class Slot(LlamaContext):
         self.model = host.model
         self.load_config = host.load_config
         self.n_ctx = host.load_config.n_ctx
-        self.batch_tokens = host.load_config.n_batch
         self.n_threads = host.n_threads
         self.kv_type = host.kv_type
         self.flash_attn = host.flash_attn
@@ -124,7 +126,7 @@ class Slot(LlamaContext):
     def _init_request(self) -> None:
         """Set up what belongs to the scheduler."""
         self.state = SlotState.IDLE
-        self.arrival = 0  # of its ids, to serve slots in turn
+        self.deadline = 0  # of its prompt, among those of other slots
         self.pending: list[int] = []
         self.greenlet: greenlet | None = None  # what waits, if the scheduler's thread runs it
         self._error: BaseException | None = None
@@ -158,6 +160,20 @@ class Slot(LlamaContext):
         """
         if self.memory.max_checkpoints:
             self._scheduler.call_between_steps(lambda: self.memory.save_checkpoint(len(self.ids)))
+
+    @property
+    def batch_tokens(self) -> int:
+        """Return how many tokens a prefill evaluates at a time: a whole number of steps.
+
+        A rest would take a step of its own.
+        """
+        n_batch = self.load_config.n_batch
+        room = max(1, self.times.prompt_room(n_batch - self.load_config.n_seq))
+        return n_batch // room * room
+
+    def note_prompt(self, tokens: int) -> None:
+        """See :meth:`.LlamaContext.note_prompt`."""
+        self.deadline = self._scheduler.deadline(tokens)
 
     def evaluate(self, ids: Sequence[int], *, logits_from: int | None = None) -> None:
         """Append ``ids`` to the cache, and wait until they are evaluated.

@@ -1,9 +1,9 @@
 """Several conversations at once in one llama.cpp context.
 
 Each conversation has a slot (:mod:`.slot`). One thread, the scheduler, does all evaluation. Its
-steps evaluate what all slots wait for in one batch: single tokens first, and of long prompts as
-much as lets the other answers flow. A sequence alone in a batch is computed to the bit as it would
-be in a context for one.
+steps evaluate what all slots wait for in one batch: single tokens first, and of prompts as much as
+lets the other answers flow (:mod:`.batch_shares`). A sequence alone in a batch is computed to the
+bit as it would be in a context for one.
 
 The code that generates may run in a thread of its own. Or the scheduler's thread runs it, as a
 greenlet that gives way where it waits: with many conversations of a small model, handing each token
@@ -26,6 +26,7 @@ from dslocal.engine.decode import decode
 from dslocal.errors import EngineError
 
 from .batch import BatchPart, TokenBatch
+from .batch_shares import deadline, share_batch
 from .slot import Slot, SlotState
 from .step_times import StepTimes
 
@@ -60,7 +61,7 @@ class SlotPool:
         self._batch = TokenBatch(max(host.load_config.n_batch, len(self.slots)))
         # guards the slots' states and what follows; notified when there may be something to do
         self._changed = threading.Condition()
-        self._arrivals = 0
+        self._prompt_tokens = 0  # that were evaluated
         self._calls: list[_Call] = []
         self._jobs: list[Callable[[], None]] = []
         self._closing = False
@@ -89,6 +90,10 @@ class SlotPool:
             self._jobs.append(job)
             self._changed.notify()
 
+    def deadline(self, tokens: int) -> int:
+        """Return the deadline of a prompt that comes now, with ``tokens`` to be evaluated."""
+        return deadline(self._prompt_tokens, tokens)
+
     def evaluate_pending(self, slot: Slot) -> None:
         """Wait until the pending ids of ``slot`` are evaluated."""
         scheduler = self._scheduler if threading.current_thread() is self._thread else None
@@ -97,8 +102,6 @@ class SlotPool:
             if self._closing:
                 slot.finish(KeyboardInterrupt())
             else:
-                self._arrivals += 1
-                slot.arrival = self._arrivals
                 slot.state = SlotState.WAITING
                 self._changed.notify()
         if scheduler:
@@ -147,29 +150,39 @@ class SlotPool:
     # All that follows runs in the scheduler's thread.
 
     def _schedule(self) -> None:
-        """Do what there is to do, until the pool is closed."""
+        """Do what there is to do, until the pool is closed.
+
+        A step may take long. So whatever wants to be in it, or can end without it, comes before it.
+        """
         self._scheduler = getcurrent()
         while True:
             with self._changed:
                 self._wait_for_work()
                 calls, self._calls = self._calls, []
                 jobs, self._jobs = self._jobs, []
-                self._interrupt_aborted()
-                evaluating = self._begin_evaluating()
             for call in calls:
                 call.function()
                 call.done.set()
-            if evaluating:
-                self._step(evaluating)
             for job in jobs:
                 greenlet(job).switch()
-            while ready := self._in_state(SlotState.READY):
-                for slot in ready:
-                    slot.resume()
+            with self._changed:
+                self._interrupt_aborted()
+            self._resume_ready()
+            with self._changed:
+                evaluating = self._begin_evaluating()
+            if evaluating:
+                self._step(evaluating)
+                self._resume_ready()
             with self._changed:
                 left = self._jobs or self._calls or self._in_state(SlotState.WAITING)
                 if self._closing and not left:
                     return
+
+    def _resume_ready(self) -> None:
+        """Let the greenlets continue that have what they waited for."""
+        while ready := self._in_state(SlotState.READY):
+            for slot in ready:
+                slot.resume()
 
     def _wait_for_work(self) -> None:
         """Wait for something to do, and a little for the threads that just got a token."""
@@ -193,15 +206,16 @@ class SlotPool:
                 slot.finish(KeyboardInterrupt())
 
     def _begin_evaluating(self) -> list[Slot]:
-        """Return the slots whose ids go into the next step, in the order of their arrival."""
-        evaluating = sorted(self._in_state(SlotState.WAITING), key=lambda slot: slot.arrival)
+        """Return the slots whose ids go into the next step."""
+        waiting = self._in_state(SlotState.WAITING)
+        evaluating = [slot for slot in waiting if not slot.abort.is_set()]
         for slot in evaluating:
             slot.state = SlotState.EVALUATING
         return evaluating
 
     def _step(self, evaluating: Sequence[Slot]) -> None:
         """Evaluate one batch for the slots that wait."""
-        shares = self._share_batch(evaluating)
+        shares = share_batch(evaluating, self.host.load_config.n_batch, self.times)
         for slot in evaluating:
             slot.drop_trimmed()
         parts = [BatchPart(slot.seq_id, len(slot.ids), ids) for slot, ids in shares]
@@ -221,6 +235,7 @@ class SlotPool:
         self.steps += 1
         with self._changed:
             for slot, ids in shares:
+                self._prompt_tokens += len(ids) - 1
                 slot.append_evaluated(ids)
                 slot.state = _state_after_step(slot)
         for slot, _ in shares:
@@ -228,23 +243,6 @@ class SlotPool:
         for (slot, _), logits in zip(shares, self.host.logit_rows(len(shares)), strict=True):
             if not slot.pending:
                 slot.finish(logits=logits)
-
-    def _share_batch(self, evaluating: Sequence[Slot]) -> list[tuple[Slot, list[int]]]:
-        """Return the ids of each slot that go into the next batch, ordered by sequence.
-
-        One token of each slot is in it, in the order of the sequences: llama.cpp evaluates
-        neighbouring sequences together, and a gap would part them. Prompts get the rest of the
-        room, first come, first served.
-        """
-        room = self.host.load_config.n_batch - len(evaluating)
-        if any(len(slot.pending) == 1 for slot in evaluating):
-            room = self.times.prompt_room(room)
-        shares = []
-        for slot in evaluating:
-            more = min(len(slot.pending) - 1, room)
-            room -= more
-            shares.append((slot, slot.pending[: 1 + more]))
-        return sorted(shares, key=lambda share: share[0].seq_id)
 
     def _retry(self, evaluating: Sequence[Slot]) -> None:
         """Undo a step that was interrupted.
