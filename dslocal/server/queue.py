@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from .preparation.requests import PreparedRequest
+from .preparation.prepared_request import PreparedRequest
 from .wire.errors import ApiError
 
 if TYPE_CHECKING:

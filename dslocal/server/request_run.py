@@ -20,7 +20,7 @@ from dslocal.types import FinishReason
 
 from .exchange.events import AnswerEnd, AnswerPart, RunEvent
 from .models.offered_model import ModelLease
-from .preparation.requests import PreparedRequest
+from .preparation.prepared_request import PreparedRequest
 from .queue import SlotAssignment
 from .threads import in_thread
 from .wire.errors import ApiError, to_api_error

@@ -23,7 +23,7 @@ from dslocal.prompts.families.tools import (
 from dslocal.server.exchange.events import call_key
 from dslocal.server.exchange.tasks import SentCall, SentMessage
 from dslocal.server.preparation.answer_log import AnswerLog
-from dslocal.server.preparation.requests import PreparedRequest
+from dslocal.server.preparation.prepared_request import PreparedRequest
 from dslocal.server.preparation.sampled_answers import (
     MAX_AGE_S,
     MAX_ANSWERS,

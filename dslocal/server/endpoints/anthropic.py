@@ -16,16 +16,16 @@ from dslocal.server.wire.anthropic.schemas import CountTokensRequest, MessagesRe
 from dslocal.server.wire.openai_response import response_head
 
 if TYPE_CHECKING:
-    from dslocal.server.app import Server
+    from dslocal.server.request_handling import RequestHandler
 
 BASE_PATHS = ("/v1", "/anthropic/v1")
 VERSION_HEADER = "anthropic-version"
 CREATED = "1970-01-01T00:00:00Z"  # when a model was released is not known of a file
 
 
-def anthropic_routes(server: Server) -> list[Route]:
-    """Return the routes that ``server`` answers in Anthropic's format."""
-    endpoints = AnthropicEndpoints(server)
+def anthropic_routes(handler: RequestHandler) -> list[Route]:
+    """Return the routes that ``handler`` answers in Anthropic's format."""
+    endpoints = AnthropicEndpoints(handler)
     routes = [
         Route("/anthropic/v1/models", endpoints.list_models),
         Route("/anthropic/v1/models/{name:path}", endpoints.show_model),
@@ -41,30 +41,30 @@ def anthropic_routes(server: Server) -> list[Route]:
 class AnthropicEndpoints:
     """What Anthropic's routes do."""
 
-    server: Server
+    handler: RequestHandler
 
     async def answer(self, request: Request) -> Any:
         """Answer a conversation."""
-        incoming = await self.server.read(request, MessagesRequest, read_messages, prepare_chat)
+        incoming = await self.handler.read(request, MessagesRequest, read_messages, prepare_chat)
         response = MessagesResponse(
             incoming.prepared,
             response_head(incoming.lease.served),
             hides_thinking=hides_thinking(incoming.sent),
         )
         if incoming.sent.stream:
-            return self.server.respond_streaming(incoming, response)
-        return self.server.respond_whole(incoming, response)
+            return self.handler.respond_streaming(incoming, response)
+        return self.handler.respond_whole(incoming, response)
 
     async def count_tokens(self, request: Request) -> Response:
         """Count the tokens of a conversation."""
-        incoming = await self.server.read(request, CountTokensRequest, read_messages, count_chat)
+        incoming = await self.handler.read(request, CountTokensRequest, read_messages, count_chat)
         incoming.lease.release()
         return JSONResponse({"input_tokens": len(incoming.prepared[0].ids)})
 
     async def list_models(self, request: Request) -> Response:
         """List the models that are served, under each of their names that are to be listed."""
         names = [
-            name for model in self.server.models.entries for name in (model.name, *model.aliases)
+            name for model in self.handler.models.entries for name in (model.name, *model.aliases)
         ]
         listed = [_model_json(name) for name in names]
         return JSONResponse(
@@ -74,7 +74,7 @@ class AnthropicEndpoints:
     async def show_model(self, request: Request) -> Response:
         """Describe the model of that name."""
         name = request.path_params["name"]
-        model = self.server.models.find(name)
+        model = self.handler.models.find(name)
         return JSONResponse(_model_json(name if name in model.aliases else model.name))
 
 

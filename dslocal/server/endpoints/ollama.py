@@ -14,11 +14,8 @@ from dslocal import __version__
 from dslocal.server.exchange.tasks import ChatTask, CompletionTask
 from dslocal.server.preparation.chat_requests import prepare_chat
 from dslocal.server.preparation.completion_requests import prepare_completions
-from dslocal.server.preparation.requests import (
-    PreparedRequest,
-    ServedModel,
-    with_context_limit,
-)
+from dslocal.server.preparation.prepared_request import PreparedRequest
+from dslocal.server.preparation.requests import ServedModel, with_context_limit
 from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.ollama.model_json import listed_json, running_json, shown_json
 from dslocal.server.wire.ollama.ollama_response import (
@@ -41,7 +38,7 @@ from dslocal.server.wire.openai_response import response_head
 from dslocal.server.wire.request_parsing import parse_request
 
 if TYPE_CHECKING:
-    from dslocal.server.app import ReceivedRequest, Server
+    from dslocal.server.request_handling import ReceivedRequest, RequestHandler
 
 # The version of Ollama whose API this is: clients refuse to work with one that is too old.
 OLLAMA_VERSION = "0.13.5"
@@ -58,9 +55,9 @@ REFUSED = {
 }
 
 
-def ollama_routes(server: Server) -> list[Route]:
-    """Return the routes that ``server`` answers in Ollama's format."""
-    endpoints = OllamaEndpoints(server)
+def ollama_routes(handler: RequestHandler) -> list[Route]:
+    """Return the routes that ``handler`` answers in Ollama's format."""
+    endpoints = OllamaEndpoints(handler)
     routes = [
         Route("/api/version", endpoints.version),
         Route("/api/tags", endpoints.list_models),
@@ -77,7 +74,7 @@ def ollama_routes(server: Server) -> list[Route]:
 class OllamaEndpoints:
     """What Ollama's routes do."""
 
-    server: Server
+    handler: RequestHandler
 
     async def version(self, request: Request) -> Response:
         """Say which version of Ollama's API this is."""
@@ -87,35 +84,35 @@ class OllamaEndpoints:
         """List the models that are served, under each of their names that are to be listed."""
         listed = [
             listed_json(model, name)
-            for model in self.server.models.entries
+            for model in self.handler.models.entries
             for name in (model.name, *model.aliases)
         ]
         return JSONResponse({"models": listed})
 
     async def list_running(self, request: Request) -> Response:
         """List the models that are loaded."""
-        models = self.server.models
+        models = self.handler.models
         found = [models.loaded(entry) for entry in models.entries]
         listed = [running_json(model) for model in found if model]
         return JSONResponse({"models": listed})
 
     async def show_model(self, request: Request) -> Response:
         """Describe a model."""
-        body = await self.server.access.read_body(request.receive)
+        body = await self.handler.access.read_body(request.receive)
         sent = parse_request(OllamaShowRequest, body).sent
-        model = self.server.models.find(plain_name(sent.model))
-        loaded = self.server.models.loaded(model)
+        model = self.handler.models.find(plain_name(sent.model))
+        loaded = self.handler.models.loaded(model)
         n_ctx = loaded.served.context.n_ctx if loaded else model.n_ctx
         return JSONResponse(shown_json(model, n_ctx))
 
     async def chat(self, request: Request) -> Any:
         """Answer a conversation."""
-        received = await self.server.parse(request, OllamaChatRequest, read_ollama_chat)
+        received = await self.handler.parse(request, OllamaChatRequest, read_ollama_chat)
         return await self._answer(request, received, OllamaChatResponse)
 
     async def generate(self, request: Request) -> Any:
         """Answer a question, fill a gap, or continue a text."""
-        received = await self.server.parse(request, OllamaGenerateRequest, read_ollama_generate)
+        received = await self.handler.parse(request, OllamaGenerateRequest, read_ollama_generate)
         return await self._answer(request, received, OllamaGenerateResponse)
 
     async def refuse(self, request: Request) -> Response:
@@ -132,10 +129,10 @@ class OllamaEndpoints:
         """
         task, is_chat = received.task, response is OllamaChatResponse
         if _asks_nothing(task) and task.keep_s == 0:
-            await self.server.models.unload(self.server.meant_model(task))
+            await self.handler.models.unload(self.handler.meant_model(task))
             name = received.parsed.sent.model
             return JSONResponse(done_json(name, int(time.time()), "unload", is_chat=is_chat))
-        incoming = await self.server.prepare(request, received, _prepare)
+        incoming = await self.handler.prepare(request, received, _prepare)
         sent = incoming.sent
         head = response_head(incoming.lease.served)
         if not incoming.prepared:
@@ -143,8 +140,8 @@ class OllamaEndpoints:
             return JSONResponse(done_json(sent.model, head.created, "load", is_chat=is_chat))
         written = response(incoming.prepared, head, sent.model)
         if sent.stream is False:
-            return self.server.respond_whole(incoming, written)
-        return self.server.respond_streaming(incoming, written)
+            return self.handler.respond_whole(incoming, written)
+        return self.handler.respond_streaming(incoming, written)
 
 
 def _asks_nothing(task: ChatTask | CompletionTask) -> bool:

@@ -28,16 +28,16 @@ from dslocal.server.wire.openai_response import response_head
 from .anthropic import VERSION_HEADER, AnthropicEndpoints
 
 if TYPE_CHECKING:
-    from dslocal.server.app import Incoming, Server
     from dslocal.server.models.offered_model import OfferedModel
+    from dslocal.server.request_handling import Incoming, RequestHandler
     from dslocal.server.wire.openai_response import OpenAiResponse
 
 BASE_PATHS = ("", "/v1", "/beta")
 
 
-def openai_routes(server: Server) -> list[Route]:
-    """Return the routes that ``server`` answers in OpenAI's formats."""
-    endpoints = OpenAiEndpoints(server)
+def openai_routes(handler: RequestHandler) -> list[Route]:
+    """Return the routes that ``handler`` answers in OpenAI's formats."""
+    endpoints = OpenAiEndpoints(handler)
     routes = [Route("/infill", endpoints.infill, methods=["POST"])]
     for base in BASE_PATHS:
         routes.append(Route(f"{base}/models", endpoints.list_models))
@@ -51,7 +51,7 @@ def openai_routes(server: Server) -> list[Route]:
 class OpenAiEndpoints:
     """What OpenAI's routes do."""
 
-    server: Server
+    handler: RequestHandler
 
     async def list_models(self, request: Request) -> Response:
         """List the models that are served, under each of their names that are to be listed.
@@ -59,10 +59,10 @@ class OpenAiEndpoints:
         Anthropic's clients ask at the same address, and say which version of its API they mean.
         """
         if VERSION_HEADER in request.headers:
-            return await AnthropicEndpoints(self.server).list_models(request)
+            return await AnthropicEndpoints(self.handler).list_models(request)
         listed = [
             self._model_json(model, name)
-            for model in self.server.models.entries
+            for model in self.handler.models.entries
             for name in (model.name, *model.aliases)
         ]
         return JSONResponse({"object": "list", "data": listed})
@@ -70,15 +70,15 @@ class OpenAiEndpoints:
     async def show_model(self, request: Request) -> Response:
         """Describe the model of that name."""
         if VERSION_HEADER in request.headers:
-            return await AnthropicEndpoints(self.server).show_model(request)
+            return await AnthropicEndpoints(self.handler).show_model(request)
         name = request.path_params["name"]
-        model = self.server.models.find(name)
+        model = self.handler.models.find(name)
         listed = name if name in model.aliases else model.name
         return JSONResponse(self._model_json(model, listed))
 
     async def chat(self, request: Request) -> Any:
         """Answer a conversation."""
-        incoming = await self.server.read(request, ChatRequest, read_chat, prepare_chat)
+        incoming = await self.handler.read(request, ChatRequest, read_chat, prepare_chat)
         sent = incoming.sent
         response = ChatResponse(
             incoming.prepared,
@@ -91,7 +91,7 @@ class OpenAiEndpoints:
 
     async def complete(self, request: Request) -> Any:
         """Continue texts, or fill the gaps before a suffix."""
-        incoming = await self.server.read(
+        incoming = await self.handler.read(
             request, CompletionRequest, read_completion, prepare_completions
         )
         response = CompletionResponse(
@@ -103,17 +103,17 @@ class OpenAiEndpoints:
 
     async def infill(self, request: Request) -> Any:
         """Fill a gap, in llama-server's format."""
-        incoming = await self.server.read(request, InfillRequest, read_infill, prepare_infill)
+        incoming = await self.handler.read(request, InfillRequest, read_infill, prepare_infill)
         response = InfillResponse(incoming.lease.served.name, incoming.sent.response_fields)
-        return self.server.respond_whole(incoming, response)
+        return self.handler.respond_whole(incoming, response)
 
     def _respond(self, incoming: Incoming[Any], response: OpenAiResponse) -> Any:
         if incoming.sent.stream:
-            return self.server.respond_streaming(incoming, response)
-        return self.server.respond_whole(incoming, response)
+            return self.handler.respond_streaming(incoming, response)
+        return self.handler.respond_whole(incoming, response)
 
     def _model_json(self, model: OfferedModel, name: str) -> dict[str, Any]:
-        loaded = self.server.models.loaded(model)
+        loaded = self.handler.models.loaded(model)
         return {
             "id": name,
             "object": "model",

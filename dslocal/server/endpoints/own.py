@@ -12,18 +12,18 @@ from dslocal.server.wire.ask.ask_response import AskResponse
 from dslocal.server.wire.ask.schemas import AskRequest
 
 if TYPE_CHECKING:
-    from dslocal.server.app import Server
+    from dslocal.server.request_handling import RequestHandler
 
 ASK_PATH = "/dslocal/ask"
 
 
-def own_routes(server: Server) -> list[Route]:
-    """Return the routes that ``server`` keeps for dslocal's own commands."""
+def own_routes(handler: RequestHandler) -> list[Route]:
+    """Return the routes that ``handler`` keeps for dslocal's own commands."""
 
     async def ask(request: Request) -> Any:
         """Answer ``dslocal ask`` as a process of its own would."""
-        server.access.require_own_token(request.scope)
-        incoming = await server.read(request, AskRequest, lambda sent: sent, prepare_ask)
-        return server.respond_streaming(incoming, AskResponse())
+        handler.access.require_own_token(request.scope)
+        incoming = await handler.read(request, AskRequest, lambda sent: sent, prepare_ask)
+        return handler.respond_streaming(incoming, AskResponse())
 
     return [Route(ASK_PATH, ask, methods=["POST"])]

@@ -20,7 +20,7 @@ from dslocal.server.wire.responses.responses_response import ResponsesResponse
 from dslocal.server.wire.responses.schemas import InputItem, ResponsesRequest
 
 if TYPE_CHECKING:
-    from dslocal.server.app import Server
+    from dslocal.server.request_handling import RequestHandler
 
 Json = dict[str, Any]
 BASE_PATHS = ("", "/v1")
@@ -28,9 +28,9 @@ PAGE = 20  # items
 MAX_PAGE = 100
 
 
-def responses_routes(server: Server) -> list[Route]:
-    """Return the routes that ``server`` answers in the format of OpenAI's Responses API."""
-    endpoints = ResponsesEndpoints(server)
+def responses_routes(handler: RequestHandler) -> list[Route]:
+    """Return the routes that ``handler`` answers in the format of OpenAI's Responses API."""
+    endpoints = ResponsesEndpoints(handler)
     routes = []
     for base in BASE_PATHS:
         root = f"{base}/responses"
@@ -50,12 +50,12 @@ def responses_routes(server: Server) -> list[Route]:
 class ResponsesEndpoints:
     """What the routes of the Responses API do."""
 
-    server: Server
+    handler: RequestHandler
     store: ResponseStore = field(default_factory=ResponseStore)
 
     async def answer(self, request: Request) -> Any:
         """Answer a conversation, and keep the response unless the request says otherwise."""
-        incoming = await self.server.read(request, ResponsesRequest, self._task, prepare_chat)
+        incoming = await self.handler.read(request, ResponsesRequest, self._task, prepare_chat)
         sent = incoming.sent
         key = incoming.prepared[0].key
         items = [_item_json(item, f"{key}i{n:02x}") for n, item in enumerate(input_items(sent))]
@@ -67,12 +67,12 @@ class ResponsesEndpoints:
         head = response_head(incoming.lease.served)
         response = ResponsesResponse(incoming.prepared, head, sent, keep)
         if sent.stream:
-            return self.server.respond_streaming(incoming, response)
-        return self.server.respond_whole(incoming, response)
+            return self.handler.respond_streaming(incoming, response)
+        return self.handler.respond_whole(incoming, response)
 
     async def count_tokens(self, request: Request) -> Response:
         """Count the tokens of a conversation."""
-        incoming = await self.server.read(request, ResponsesRequest, self._task, count_chat)
+        incoming = await self.handler.read(request, ResponsesRequest, self._task, count_chat)
         incoming.lease.release()
         count = len(incoming.prepared[0].ids)
         return JSONResponse({"object": "response.input_tokens", "input_tokens": count})

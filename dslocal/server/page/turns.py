@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from dslocal import chat, prompts
 from dslocal.chat.resume import resume_history
 from dslocal.errors import DslocalError, UsageError
-from dslocal.server.preparation.requests import PreparedRequest, ServedModel, with_setting
+from dslocal.server.preparation.prepared_request import PreparedRequest
+from dslocal.server.preparation.requests import ServedModel, with_setting
 from dslocal.server.wire.errors import ApiError
 
 from .requests import AnswerRequest

@@ -8,7 +8,8 @@ from dslocal import output, prompts
 from dslocal.server.wire.ask.schemas import AskRequest
 from dslocal.server.wire.errors import ApiError
 
-from .requests import PreparedRequest, ServedModel, validated, with_setting
+from .prepared_request import PreparedRequest
+from .requests import ServedModel, validated, with_setting
 
 
 def prepare_ask(served: ServedModel, request: AskRequest) -> list[PreparedRequest]:

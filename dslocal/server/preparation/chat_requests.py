@@ -9,15 +9,9 @@ from dslocal.server.exchange.tasks import ChatTask
 from dslocal.server.wire.errors import ApiError
 
 from .output_constraints import read_constraint, unheld_fields
+from .prepared_request import PreparedRequest
 from .reasoning_switches import ReasoningChoice, choose_reasoning
-from .requests import (
-    PreparedRequest,
-    ServedModel,
-    seed_of,
-    validated,
-    with_sent_settings,
-    with_setting,
-)
+from .requests import ServedModel, seed_of, validated, with_sent_settings, with_setting
 from .sent_messages import family_messages
 from .tool_choice import (
     forced_tools,

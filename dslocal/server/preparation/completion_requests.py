@@ -18,7 +18,8 @@ from dslocal.server.wire.client_fields import IgnoredField
 from dslocal.server.wire.errors import ApiError
 
 from .output_constraints import read_constraint
-from .requests import PreparedRequest, ServedModel, seed_of, validated, with_sent_settings
+from .prepared_request import PreparedRequest
+from .requests import ServedModel, seed_of, validated, with_sent_settings
 
 SPELLED_TURNS = ("<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>")
 

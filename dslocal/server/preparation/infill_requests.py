@@ -11,7 +11,8 @@ from dslocal import prompts
 from dslocal.output.answer import reserved_tokens
 from dslocal.server.exchange.tasks import InfillTask
 
-from .requests import PreparedRequest, ServedModel, seed_of, validated, with_sent_settings
+from .prepared_request import PreparedRequest
+from .requests import ServedModel, seed_of, validated, with_sent_settings
 
 SNIPPET = "\n\n--- snippet ---\n\n"
 

@@ -26,7 +26,7 @@ from dslocal.server.exchange.events import CALL_KEY_LENGTH, call_key
 from dslocal.server.exchange.tasks import SentMessage
 
 from .answer_log import AnswerLog, LoggedAnswer
-from .requests import PreparedRequest
+from .prepared_request import PreparedRequest
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaModel

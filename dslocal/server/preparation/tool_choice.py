@@ -14,7 +14,8 @@ from dslocal.server.exchange.tasks import ChatTask
 from dslocal.server.wire.errors import ApiError
 
 from .output_constraints import unheld_fields
-from .requests import PreparedRequest, ServedModel
+from .prepared_request import PreparedRequest
+from .requests import ServedModel
 
 if TYPE_CHECKING:
     from dslocal.engine.grammar.calls import CallNumber

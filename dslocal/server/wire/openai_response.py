@@ -19,7 +19,8 @@ from .stream_format import EventStreamFormat
 
 if TYPE_CHECKING:
     from dslocal.engine import LlamaModel
-    from dslocal.server.preparation.requests import PreparedRequest, ServedModel
+    from dslocal.server.preparation.prepared_request import PreparedRequest
+    from dslocal.server.preparation.requests import ServedModel
 
 Json = dict[str, Any]
 

@@ -18,7 +18,7 @@ from typing import Any
 from dslocal import output, prompts
 from dslocal.output.reasoning import AnswerEvent
 from dslocal.server.exchange.events import AnswerEnd, AnswerPart, RunEvent
-from dslocal.server.preparation.requests import PreparedRequest
+from dslocal.server.preparation.prepared_request import PreparedRequest
 from dslocal.server.wire.anthropic.messages_response import MessagesResponse
 from dslocal.server.wire.anthropic.request import hides_thinking, read_messages
 from dslocal.server.wire.anthropic.schemas import MessagesRequest

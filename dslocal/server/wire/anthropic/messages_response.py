@@ -18,7 +18,7 @@ from dslocal.server.wire.stream_format import SSE
 from .anthropic_errors import anthropic_error
 
 if TYPE_CHECKING:
-    from dslocal.server.preparation.requests import PreparedRequest
+    from dslocal.server.preparation.prepared_request import PreparedRequest
     from dslocal.server.wire.openai_response import ResponseHead
 
 Json = dict[str, Any]

@@ -18,7 +18,7 @@ from dslocal.server.wire.openai_response import (
 )
 
 if TYPE_CHECKING:
-    from dslocal.server.preparation.requests import PreparedRequest
+    from dslocal.server.preparation.prepared_request import PreparedRequest
 
 
 class ChatResponse(OpenAiResponse):

@@ -11,7 +11,7 @@ from dslocal.server.wire.logprobs import completion_logprobs
 from dslocal.server.wire.openai_response import Chunk, Json, OpenAiResponse, remarks_json
 
 if TYPE_CHECKING:
-    from dslocal.server.preparation.requests import PreparedRequest
+    from dslocal.server.preparation.prepared_request import PreparedRequest
 
 
 class CompletionResponse(OpenAiResponse):

@@ -15,7 +15,7 @@ from dslocal.server.wire.errors import ApiError
 from dslocal.server.wire.logprobs import chat_logprobs
 
 if TYPE_CHECKING:
-    from dslocal.server.preparation.requests import PreparedRequest
+    from dslocal.server.preparation.prepared_request import PreparedRequest
     from dslocal.server.wire.openai_response import ResponseHead
 
 Json = dict[str, Any]

@@ -23,7 +23,7 @@ from .request import seals_reasoning, tool_names
 from .schemas import ResponsesRequest
 
 if TYPE_CHECKING:
-    from dslocal.server.preparation.requests import PreparedRequest
+    from dslocal.server.preparation.prepared_request import PreparedRequest
     from dslocal.server.wire.openai_response import ResponseHead
 
 Json = dict[str, Any]
