@@ -19,7 +19,7 @@ from dslocal import errors, prompts
 from dslocal.cli import user_settings
 from dslocal.cli.help_topics import topic_names, topic_text
 from dslocal.cli.main import app
-from dslocal.terminal.chat.commands import COMMANDS
+from dslocal.terminal.chat.commands.command_table import COMMANDS
 
 ROOT: Any = get_command(app)
 ADDRESSES = {"/metrics", "/health"}  # of the server, not commands of a chat

@@ -22,10 +22,12 @@ def loop(
     long_context: LlamaContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Loop]:
     """In a home and a working folder of its own."""
-    monkeypatch.setenv("DSLOCAL_HOME", str(tmp_path / "home"))
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("DSLOCAL_HOME", str(home))
     for name in ("TMUX", "DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    loop = Loop(long_context, tmp_path / "home")
+    loop = Loop(long_context, home)
     yield loop
     loop.conversation.close()

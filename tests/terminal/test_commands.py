@@ -21,7 +21,12 @@ from dslocal.errors import DslocalError
 from dslocal.prompts import Message, Thinking, ToolCall
 from dslocal.terminal import clipboard
 from dslocal.terminal.chat.answer_presenter import shortened
-from dslocal.terminal.chat.commands import COMMANDS, bare_command, shell_hint, suggestions_for
+from dslocal.terminal.chat.commands.command_table import (
+    COMMANDS,
+    bare_command,
+    shell_hint,
+    suggestions_for,
+)
 
 ROWS_FOR_HELP = 24 - 3  # on a screen of 24: with what was typed, the next line and the toolbar
 QUESTION, ANSWER = "What is 47 × 86?", "4042"

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dslocal.chat import StoredConversation
-from dslocal.terminal.chat.session_commands import conversation_row
+from dslocal.terminal.chat.commands.session_commands import conversation_row
 from dslocal.terminal.sanitise import one_line
 
 MAX_LINE = 400  # characters, where no terminal sets the width

@@ -9,20 +9,21 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from dslocal.errors import UsageError
+from dslocal.terminal.chat import toolbar
+from dslocal.terminal.chat.keys import ANSWER_NOW_KEY_NAME
 
-from . import session_commands, setting_commands, toolbar, turn_commands
-from .keys import ANSWER_NOW_KEY_NAME
+from . import session_commands, setting_commands, turn_commands
 
 if TYPE_CHECKING:
-    from .completion import Suggestions
-    from .loop import ChatLoop
+    from dslocal.terminal.chat.active_chat import ActiveChat
+    from dslocal.terminal.chat.completion import Suggestions
 
 
-def _no_suggestions(loop: ChatLoop, typed: str) -> Suggestions:
+def _no_suggestions(active: ActiveChat, typed: str) -> Suggestions:
     return []
 
 
-def _paths(loop: ChatLoop, typed: str) -> None:
+def _paths(active: ActiveChat, typed: str) -> None:
     """Say that paths are what may follow."""
 
 
@@ -39,27 +40,27 @@ class Command:
 
     usage: str
     help: str
-    run: Callable[[ChatLoop, str], None]
-    suggest: Callable[[ChatLoop, str], Suggestions | None] = _no_suggestions
+    run: Callable[[ActiveChat, str], None]
+    suggest: Callable[[ActiveChat, str], Suggestions | None] = _no_suggestions
 
 
-def show_help(loop: ChatLoop, _: str) -> None:
+def show_help(active: ActiveChat, _: str) -> None:
     """/help: list the commands and the keys, page by page where the screen is small."""
     lines = [f"{command.usage:<{USAGE_WIDTH}} {command.help}" for command in COMMANDS.values()]
     lines += [
         "Alt-Enter: new line, Ctrl-R: search, Ctrl-X Ctrl-E: editor, // for a first /",
         f"Ctrl-C: stop, {ANSWER_NOW_KEY_NAME}: end the thinking, Ctrl-Z: suspend, Ctrl-D: leave",
     ]
-    loop.show_page(lines)
+    active.show_page(lines)
 
 
-def show_stats(loop: ChatLoop, _: str) -> None:
+def show_stats(active: ActiveChat, _: str) -> None:
     """/stats: show tokens, speed and memory of the last answer."""
-    turn, context = loop.session.turn, loop.session.context
+    turn, context = active.session.turn, active.session.context
     if turn is None or turn.timings is None:
-        loop.notify("nothing has been asked yet")
+        active.notify("nothing has been asked yet")
         return
-    loop.notify(
+    active.notify(
         f"prompt {turn.prompt_tokens:,} tokens ({turn.cached_tokens:,} cached),"
         f" answer {turn.completion_tokens:,} ({turn.reasoning_tokens:,} of reasoning),"
         f" {turn.tokens_per_s:,.0f} tokens/s, first after {turn.timings.ttft:.2f} s,"
@@ -74,16 +75,16 @@ def show_stats(loop: ChatLoop, _: str) -> None:
         parts.insert(0, drafts)
     if memory := toolbar.resident_bytes():
         parts.append(f"{memory / (1 << 20):,.0f} MiB of memory")
-    loop.notify(", ".join(parts))
+    active.notify(", ".join(parts))
     if use := turn.timings.streaming:
-        loop.notify(
+        active.notify(
             f"experts, for each token: {use.read_bytes_per_token / 1e6:,.0f} MB read,"
             f" {use.hit_rate:.0%} in memory already,"
             f" {use.waited_s / max(1, use.tokens):.3f} s of waiting for the disk"
         )
 
 
-def leave(loop: ChatLoop, _: str) -> None:
+def leave(active: ActiveChat, _: str) -> None:
     """/exit: leave the chat."""
     raise EOFError
 
@@ -201,7 +202,7 @@ def shell_hint(line: str) -> str | None:
     return f"that is a command for the shell: type /exit, then dslocal {command}".strip()
 
 
-def run(loop: ChatLoop, line: str) -> None:
+def run(active: ActiveChat, line: str) -> None:
     """Run a line that begins with a slash; a name may be shortened where it stays clear.
 
     Raises:
@@ -221,14 +222,14 @@ def run(loop: ChatLoop, line: str) -> None:
                 hint=f"did you mean {perhaps}?" if near else "/help lists the commands",
             )
         command = COMMANDS[near[0]]
-    command.run(loop, rest.strip())
+    command.run(active, rest.strip())
 
 
-def suggestions_for(loop: ChatLoop, name: str, typed: str) -> Suggestions | None:
+def suggestions_for(active: ActiveChat, name: str, typed: str) -> Suggestions | None:
     """Return what may follow a command.
 
     Args:
-        loop: The chat.
+        active: The chat.
         name: The command, without its slash.
         typed: What is typed after it.
 
@@ -236,4 +237,4 @@ def suggestions_for(loop: ChatLoop, name: str, typed: str) -> Suggestions | None
         Words, each with a remark; None for paths.
     """
     command = COMMANDS.get(name)
-    return command.suggest(loop, typed) if command else []
+    return command.suggest(active, typed) if command else []

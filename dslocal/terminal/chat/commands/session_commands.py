@@ -11,41 +11,40 @@ from rich.cells import cell_len, set_cell_size
 
 from dslocal import chat
 from dslocal.errors import NotFoundError, UsageError
+from dslocal.terminal.chat.export import to_markdown, write_new
 from dslocal.terminal.sanitise import one_line
 
-from .export import to_markdown, write_new
-
 if TYPE_CHECKING:
-    from .completion import Suggestions
-    from .loop import ChatLoop
+    from dslocal.terminal.chat.active_chat import ActiveChat
+    from dslocal.terminal.chat.completion import Suggestions
 
 MAX_LISTED = 20  # conversations
 MIN_FULL_WIDTH = 72  # cells of a row that has room for time and model
 MAX_MODEL = 24  # characters of a model's name in a row
 
 
-def clear(loop: ChatLoop, _: str) -> None:
+def clear(active: ActiveChat, _: str) -> None:
     """/clear: start a new conversation."""
-    before = loop.conversation.id if loop.conversation.history else ""
-    loop.start_conversation()
-    loop.notify("history cleared" + (f"; /resume {before} brings it back" if before else ""))
+    before = active.conversation.id if active.conversation.history else ""
+    active.start_conversation()
+    active.notify("history cleared" + (f"; /resume {before} brings it back" if before else ""))
 
 
-def save(loop: ChatLoop, text: str) -> None:
+def save(active: ActiveChat, text: str) -> None:
     """/save: write the conversation as Markdown; an exclamation mark replaces the file."""
     may_replace = text.endswith("!")
     path = one_path(text.removesuffix("!"), "/save")
-    if not loop.session.history:
+    if not active.session.history:
         raise UsageError("/save: the conversation is empty")
     document = to_markdown(
-        loop.session.history, loop.name, loop.session.system, loop.conversation.began
+        active.session.history, active.name, active.session.system, active.conversation.began
     )
     write_new(path, document, may_replace=may_replace)
-    questions = len(loop.conversation.questions)
-    loop.notify(f"{path}: {questions} question{'' if questions == 1 else 's'} written")
+    questions = len(active.conversation.questions)
+    active.notify(f"{path}: {questions} question{'' if questions == 1 else 's'} written")
 
 
-def show_sessions(loop: ChatLoop, text: str) -> None:
+def show_sessions(active: ActiveChat, text: str) -> None:
     """/sessions: list the conversations that are kept, or those with ``text`` in them."""
     shown = 0
     for stored in chat.list_conversations():
@@ -53,45 +52,45 @@ def show_sessions(loop: ChatLoop, text: str) -> None:
         if line is None or not stored.questions:
             continue
         if shown == MAX_LISTED:
-            loop.notify("… dslocal sessions lists all")
+            active.notify("… dslocal sessions lists all")
             break
         shown += 1
-        mark = "*" if stored.id == loop.conversation.id else " "
-        loop.notify(f"{mark} {conversation_row(stored, loop.console.width - 2)}")
+        mark = "*" if stored.id == active.conversation.id else " "
+        active.notify(f"{mark} {conversation_row(stored, active.console.width - 2)}")
         if text and line:
-            loop.notify(f"      {one_line(line, max(20, loop.console.width - 8))}")
+            active.notify(f"      {one_line(line, max(20, active.console.width - 8))}")
     if not shown:
-        loop.notify(
+        active.notify(
             f"no conversation has {text!r:.60} in it" if text else "no conversation is kept yet"
         )
 
 
-def resume(loop: ChatLoop, text: str) -> None:
+def resume(active: ActiveChat, text: str) -> None:
     """/resume: continue an earlier conversation, by default the last one before this one."""
-    stored = chat.find_conversation(text) if text else _conversation_before(loop)
-    if stored.id == loop.conversation.id and loop.conversation.history:
+    stored = chat.find_conversation(text) if text else _conversation_before(active)
+    if stored.id == active.conversation.id and active.conversation.history:
         raise UsageError(f"{stored.id} is this conversation")
-    loop.resume_conversation(stored)
-    loop.describe_conversation()
-    if stored.model != loop.model:
-        loop.notify(f"it was with {one_line(stored.model, 60)}; /model switches")
+    active.resume_conversation(stored)
+    active.describe_conversation()
+    if stored.model != active.model:
+        active.notify(f"it was with {one_line(stored.model, 60)}; /model switches")
 
 
-def _conversation_before(loop: ChatLoop) -> chat.StoredConversation:
+def _conversation_before(active: ActiveChat) -> chat.StoredConversation:
     """Return the conversation that was written last, other than this one.
 
     Raises:
         NotFoundError: There is none.
     """
     try:
-        return chat.last_conversation(other_than=loop.conversation.id)
+        return chat.last_conversation(other_than=active.conversation.id)
     except NotFoundError as e:
         raise NotFoundError(
             "/resume: no other conversation is kept", hint="/sessions lists the conversations"
         ) from e
 
 
-def suggest_conversations(loop: ChatLoop, typed: str) -> Suggestions:
+def suggest_conversations(active: ActiveChat, typed: str) -> Suggestions:
     """Return the conversations that are kept, each with its day and its first question."""
     if " " in typed:
         return []

@@ -15,8 +15,8 @@ from dslocal.terminal.sanitise import one_line
 from .session_commands import typed_paths
 
 if TYPE_CHECKING:
-    from .completion import Suggestions
-    from .loop import ChatLoop
+    from dslocal.terminal.chat.active_chat import ActiveChat
+    from dslocal.terminal.chat.completion import Suggestions
 
 MAX_NAME = 60  # characters of a file's name
 # What Ollama's /set has besides, and the command that does it here.
@@ -38,95 +38,95 @@ EXAMPLE_VALUES = {
 }
 
 
-def switch_model(loop: ChatLoop, name: str) -> None:
+def switch_model(active: ActiveChat, name: str) -> None:
     """/model: load another model for this conversation, or list those that are here."""
-    if loop.model_switcher is None or not name:
-        here = ", ".join(loop.model_switcher.names()) if loop.model_switcher else loop.model
-        loop.notify(f"{loop.model_title()}; here: {one_line(here)}; dslocal pull gets others")
+    if active.model_switcher is None or not name:
+        here = ", ".join(active.model_switcher.names()) if active.model_switcher else active.model
+        active.notify(f"{active.model_title()}; here: {one_line(here)}; dslocal pull gets others")
         return
-    loop.editing = None
-    loop.set_model_name(loop.model_switcher.switch(loop.session, name, loop.notify))
-    loop.model = name
-    loop.conversation.model = name
-    loop.notify(f"now {loop.model_title()}")
+    active.editing = None
+    active.set_model_name(active.model_switcher.switch(active.session, name, active.notify))
+    active.model = name
+    active.conversation.model = name
+    active.notify(f"now {active.model_title()}")
 
 
-def suggest_models(loop: ChatLoop, typed: str) -> Suggestions:
+def suggest_models(active: ActiveChat, typed: str) -> Suggestions:
     """Return the models that are here."""
-    if loop.model_switcher is None or " " in typed:
+    if active.model_switcher is None or " " in typed:
         return []
-    return [(name, "") for name in loop.model_switcher.names()]
+    return [(name, "") for name in active.model_switcher.names()]
 
 
-def set_system(loop: ChatLoop, text: str) -> None:
+def set_system(active: ActiveChat, text: str) -> None:
     """/system: set the instructions for the whole conversation; none without text."""
-    before = _advice(loop)
-    loop.session.system = text
-    loop.notify("instructions set" if text else "no instructions")
-    _show_new_advice(loop, before)
+    before = _advice(active)
+    active.session.system = text
+    active.notify("instructions set" if text else "no instructions")
+    _show_new_advice(active, before)
 
 
-def attach_files(loop: ChatLoop, text: str) -> None:
+def attach_files(active: ActiveChat, text: str) -> None:
     """/file: attach files to the next question; ``none`` takes them back."""
-    if text == "none" and loop.files:
-        loop.files.clear()
-        loop.notify("no file is attached to the next question")
+    if text == "none" and active.files:
+        active.files.clear()
+        active.notify("no file is attached to the next question")
         return
     paths = typed_paths(text, "/file")
-    if not paths and not loop.files:
+    if not paths and not active.files:
         raise UsageError("/file: which file?")
-    loop.files += [prompts.read_file(path) for path in paths]
-    names = ", ".join(one_line(file.name, MAX_NAME) for file in loop.files)
-    goes = "goes" if len(loop.files) == 1 else "go"
-    loop.notify(f"{names} {goes} with the next question (/file none takes back)")
+    active.files += [prompts.read_file(path) for path in paths]
+    names = ", ".join(one_line(file.name, MAX_NAME) for file in active.files)
+    goes = "goes" if len(active.files) == 1 else "go"
+    active.notify(f"{names} {goes} with the next question (/file none takes back)")
 
 
-def set_thinking(loop: ChatLoop, text: str) -> None:
+def set_thinking(active: ActiveChat, text: str) -> None:
     """/think: switch thinking, or show the last answer's reasoning."""
     if not text:
-        last = loop.last_answer()
-        loop.notify(last.reasoning if last and last.reasoning else "no reasoning to show")
+        last = active.last_answer()
+        active.notify(last.reasoning if last and last.reasoning else "no reasoning to show")
         return
     if text not in THINKING_CHOICES:
         raise UsageError(f"/think {text:.40}: on, off, or nothing to see the last reasoning")
-    session, thinking = loop.session, THINKING_CHOICES[text]
+    session, thinking = active.session, THINKING_CHOICES[text]
     if thinking not in session.family.thinking_modes:
         raise UsageError(f"/think {text}: {session.family.title} has no reasoning")
-    before = _advice(loop)
+    before = _advice(active)
     session.thinking = thinking
-    loop.notify(f"thinking {text}")
-    _show_new_advice(loop, before)
+    active.notify(f"thinking {text}")
+    _show_new_advice(active, before)
 
 
-def suggest_thinking(loop: ChatLoop, typed: str) -> Suggestions:
+def suggest_thinking(active: ActiveChat, typed: str) -> Suggestions:
     """Return what thinking can be switched to."""
     return [] if " " in typed else [(choice, "") for choice in THINKING_CHOICES]
 
 
-def set_effort(loop: ChatLoop, text: str) -> None:
+def set_effort(active: ActiveChat, text: str) -> None:
     """/effort: say how thoroughly the model reasons, or show it."""
-    session = loop.session
+    session = active.session
     efforts = session.family.efforts
     if not efforts:
         raise UsageError(f"/effort: {session.family.title} has no levels of effort")
     if not text:
-        loop.notify(f"effort {session.family.default_effort}, of {', '.join(efforts)}")
+        active.notify(f"effort {session.family.default_effort}, of {', '.join(efforts)}")
         return
     if text == "none":
         session.thinking = prompts.Thinking.BYPASSED
-        loop.notify("thinking off")
+        active.notify("thinking off")
         return
     session.family = session.family.with_effort(text)
     session.thinking = prompts.Thinking.FORCED
-    loop.notify(f"effort {session.family.default_effort}")
+    active.notify(f"effort {session.family.default_effort}")
 
 
-def suggest_efforts(loop: ChatLoop, typed: str) -> Suggestions:
+def suggest_efforts(active: ActiveChat, typed: str) -> Suggestions:
     """Return the efforts of the model's family."""
-    return [] if " " in typed else [(name, "") for name in ("none", *loop.session.family.efforts)]
+    return [] if " " in typed else [(name, "") for name in ("none", *active.session.family.efforts)]
 
 
-def change_setting(loop: ChatLoop, text: str) -> None:
+def change_setting(active: ActiveChat, text: str) -> None:
     """/set: change a setting of sampling or the directive for mathematics, or show all."""
     typed_name = text.partition(" ")[0]
     name, value = typed_name.replace("-", "_"), text[len(typed_name) :].strip()
@@ -140,23 +140,23 @@ def change_setting(loop: ChatLoop, text: str) -> None:
             hint=f"{perhaps}known: {', '.join(SETTABLE)}",
         )
     if not value:
-        loop.notify(_settings_line(loop))
+        active.notify(_settings_line(active))
     elif name == "math":
         if value not in MATH_CHOICES:
             raise UsageError(f"/set math {value:.40}: {', '.join(MATH_CHOICES)}")
-        loop.math = MATH_CHOICES[value]
-        loop.notify(f"math {value}")
+        active.math = MATH_CHOICES[value]
+        active.notify(f"math {value}")
     else:
-        before = _advice(loop)
-        loop.session.settings = loop.session.settings.with_value(name, value, "/set")
-        loop.notify(f"{name} {value}")
-        _show_new_advice(loop, before)
+        before = _advice(active)
+        active.session.settings = active.session.settings.with_value(name, value, "/set")
+        active.notify(f"{name} {value}")
+        _show_new_advice(active, before)
 
 
-def suggest_settings(loop: ChatLoop, typed: str) -> Suggestions:
+def suggest_settings(active: ActiveChat, typed: str) -> Suggestions:
     """Return the names of settings with their values, and after a name values to choose from."""
     if " " not in typed:
-        settings = loop.session.settings
+        settings = active.session.settings
         values = {name: getattr(settings, name).value for name in prompts.SETTINGS}
         named = [(name, prompts.format_value(value)) for name, value in values.items()]
         return [*named, ("math", "on, off, auto")]
@@ -166,34 +166,34 @@ def suggest_settings(loop: ChatLoop, typed: str) -> Suggestions:
     return [(value, "") for value in EXAMPLE_VALUES.get(name.replace("-", "_"), ())]
 
 
-def _settings_line(loop: ChatLoop) -> str:
-    settings = loop.session.settings
-    math = next(word for word, value in MATH_CHOICES.items() if value is loop.math)
+def _settings_line(active: ActiveChat) -> str:
+    settings = active.session.settings
+    math = next(word for word, value in MATH_CHOICES.items() if value is active.math)
     parts = [
         f"temperature {settings.temperature.value:g}",
         f"top_p {settings.top_p.value:g}",
-        _answer_limit(loop),
+        _answer_limit(active),
         f"math {math}",
     ]
     parts += [f"{name} {prompts.format_value(value)}" for name, value in settings.extras().items()]
     return ", ".join(parts)
 
 
-def _answer_limit(loop: ChatLoop) -> str:
+def _answer_limit(active: ActiveChat) -> str:
     """Return the most tokens of an answer, and whether the context holds fewer."""
-    limit, n_ctx = loop.session.settings.max_tokens.value, loop.session.context.n_ctx
+    limit, n_ctx = active.session.settings.max_tokens.value, active.session.context.n_ctx
     lower = f" (the context ends an answer before: {n_ctx:,})" if limit > n_ctx else ""
     return f"max_tokens {limit}{lower}"
 
 
-def _advice(loop: ChatLoop) -> list[str]:
+def _advice(active: ActiveChat) -> list[str]:
     """Return the vendor's recommendations that the settings go against."""
-    session = loop.session
+    session = active.session
     return session.family.advice(session.settings, session.thinking, session.system)
 
 
-def _show_new_advice(loop: ChatLoop, before: list[str]) -> None:
+def _show_new_advice(active: ActiveChat, before: list[str]) -> None:
     """Show the recommendations that are not among those of ``before``."""
-    for line in _advice(loop):
+    for line in _advice(active):
         if line not in before:
-            loop.notify(line)
+            active.notify(line)
