@@ -126,6 +126,27 @@ def test_what_is_assumed_is_said_with_its_name() -> None:
     assert any("not announced" in note for note in expected.notes)
 
 
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        ({"chip": "M4 Mux"}, "--chip 'M4 Mux' is read as Apple M4; not known: mux"),
+        ({"gpu": ["2x RTX 4090 Foo"]}, "--gpu 'RTX 4090 Foo' is read as RTX 4090; not known: foo"),
+        ({"chip": "Apple M4 Max"}, None),
+        ({"chip": "Strix Halo"}, None),
+        ({"chip": "AMD Ryzen AI Max+ 395"}, None),
+        ({"gpu": ["NVIDIA GeForce RTX4090 24GB"]}, None),
+        ({"gpu": ["4090"]}, None),
+        ({"gpu": ["2x H200"]}, None),
+    ],
+    ids=str,
+)
+def test_a_word_of_a_name_that_is_not_understood_is_noted(
+    options: dict[str, Any], note: str | None
+) -> None:
+    notes = machine_and_rates(MachineOptions(ram="64GiB", **options))[0].notes
+    assert [said for said in notes if "not known" in said] == ([note] if note else [])
+
+
 def test_another_gpu_in_this_machine() -> None:
     machine, _ = machine_and_rates(MachineOptions(gpu=("2x RTX 3090",)))
     assert (machine.cpu, machine.available, machine.vram) == ("some CPU", 12 * GIB, 48 * GIB)

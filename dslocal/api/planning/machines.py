@@ -21,6 +21,7 @@ from dslocal.plan.machine.described import (
     Parts,
     describe_machine,
     described_gpus,
+    name_notes,
     named_chip,
     named_cpu,
     named_gpus,
@@ -89,14 +90,21 @@ def machine_and_rates(options: MachineOptions = THIS_MACHINE) -> tuple[Machine, 
     )
     says_more = ram is not None or os is not None or parts.cpu is not None or chip is not None
     if not says_more and (parts.gpus or sizes or parts == NO_PARTS):
-        return _with_gpus_here(sizes, parts)
+        machine, rates = _with_gpus_here(sizes, parts)
+        return _with_name_notes(machine, options, parts), rates
     system = cast(Os, os or PLATFORMS.get(sys.platform, "linux"))
     if chip is not None:
         system = _os_of(chip, os, system)
     if ram is None:
         ram = _ram_of(chip) if chip else probe.probe_machine().ram
     machine = describe_machine(ram, vram=sizes, os=system, parts=parts)
-    return machine, rates_for(machine)
+    return _with_name_notes(machine, options, parts), rates_for(machine)
+
+
+def _with_name_notes(machine: Machine, options: MachineOptions, parts: Parts) -> Machine:
+    """Return ``machine`` with notes on the words of names that were not understood."""
+    notes = name_notes(options.gpu, options.chip, parts)
+    return replace(machine, notes=(*machine.notes, *notes)) if notes else machine
 
 
 def with_workers(machine: Machine, rates: Rates, workers: Sequence[str]) -> Machine:

@@ -22,6 +22,7 @@ from .hardware import (
     find_chip,
     find_cpu,
     find_gpu,
+    ignored_words,
     load_hardware,
     typical_of,
 )
@@ -149,6 +150,27 @@ def named_chip(text: str, ram: int = 0) -> Chip:
             "--chip", text, list(dict.fromkeys(known)), "describe any other chip with --bandwidth"
         )
     return chip
+
+
+def name_notes(gpus: Sequence[str], chip: str | None, parts: Parts) -> list[str]:
+    """Return a note for each name with words that the table of hardware does not know.
+
+    Args:
+        gpus: the names of GPUs, as they were given.
+        chip: the name of a chip, as it was given.
+        parts: what the names were taken for.
+    """
+    named: list[tuple[str, str, Chip | Card]] = []
+    for text in gpus:
+        _, name = _count(text)
+        named += [("--gpu", name, card) for card in named_gpus(name)]
+    if chip is not None and parts.chip is not None:
+        named.append(("--chip", chip, parts.chip))
+    return [
+        f"{option} {text!r:.60} is read as {row.name}; not known: {', '.join(words):.60}"
+        for option, text, row in named
+        if (words := ignored_words(text, row))
+    ]
 
 
 def described_gpus(sizes: Sequence[int] | None, parts: Parts) -> tuple[list[Gpu], list[str]]:

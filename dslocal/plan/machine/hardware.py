@@ -23,6 +23,9 @@ KINDS = ("metal", "cuda", "other")
 GPU_VARIANTS = frozenset(["laptop", "mobile", "ti", "super", "xt", "xtx", "gre", "d", "s"])
 APPLE_VARIANTS = frozenset(["pro", "max", "ultra"])
 VENDORS = frozenset(["apple", "nvidia", "amd", "intel", "geforce", "radeon"])
+# Words of a name that say nothing of the product.
+NEUTRAL = frozenset(["gpu", "graphics", "card", "chip", "rtx", "gtx", "rx"])
+_SIZE = re.compile(r"\d+(gb|gib)?|gb|gib")
 _GPU_SERIES = re.compile(r"\b(rtx|gtx|rx)(?=\d)")
 _APPLE_CHIP = re.compile(r"m\d+")
 
@@ -164,6 +167,13 @@ def find_cpu(text: str) -> Processor | None:
     whole = [cpu for cpu in rows if all(_is_among(own, words) for own in _words(cpu.name))]
     by_number = [cpu for cpu in rows if _has_number(cpu, words)]
     return next(iter(_longest(whole) or _longest(by_number)), None)
+
+
+def ignored_words(text: str, row: Chip | Card) -> list[str]:
+    """Return the words of a name that the chosen row does not explain, such as misspelled ones."""
+    explained = _words(row.name) | VENDORS | NEUTRAL
+    words = re.findall(r"[a-z0-9]+", _GPU_SERIES.sub(r"\1 ", text.lower()))
+    return [word for word in words if word not in explained and not _SIZE.fullmatch(word)]
 
 
 def typical_of(kind: str, memory: int) -> Typical:
