@@ -195,7 +195,10 @@ class LlamaContext:
     @property
     def overflow_hint(self) -> str:
         """Return what helps where a prompt is too long."""
-        return f"use a larger --ctx, up to {self.model.n_ctx_train:,}, or a shorter prompt"
+        longest = self.model.n_ctx_train
+        if self.n_ctx >= longest:
+            return "use a shorter prompt; the model has no longer context"
+        return f"use a larger --ctx, up to {longest:,}, or a shorter prompt"
 
     def generate(self, request: GenerationRequest) -> Generation:
         """Return an answer, which iteration starts."""

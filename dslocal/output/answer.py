@@ -134,10 +134,14 @@ def overflow_error(
         needed: Tokens that the answer needs, if not those that are reserved.
     """
     room = needed or reserved_tokens(settings, context.n_ctx)
+    left = context.n_ctx - prompt_tokens
+    hint = context.overflow_hint
+    if MIN_ANSWER_TOKENS <= left < room:
+        hint += f"; or limit the answer: max_tokens of at most {left}"
     return ContextOverflowError(
         f"the prompt is {prompt_tokens:,} tokens and the answer needs room for {room:,}; "
         f"the context holds {context.n_ctx:,}",
-        hint=context.overflow_hint,
+        hint=hint,
     )
 
 
