@@ -5,92 +5,16 @@ code and setting that it names exists.
 from __future__ import annotations
 
 import re
-import shlex
 import tomllib
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from support.cli.running import BINARY, Run
+from support.docs.command_words import ROOT, code, commands, unknown_in
 from support.terminal.screen import Screen
-from typer.main import get_command
 
 from dslocal import errors, prompts
 from dslocal.cli import user_settings
 from dslocal.cli.help_topics import topic_names, topic_text
-from dslocal.cli.main import app
-from dslocal.terminal.chat.commands.command_table import COMMANDS
-
-ROOT: Any = get_command(app)
-ADDRESSES = {"/metrics", "/health"}  # of the server, not commands of a chat
-FOREIGN = {"jq", "git", "head", "NO_COLOR"}  # what is not dslocal's
-CODE = re.compile(r"```[^\n]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
-
-
-def code(text: str) -> list[str]:
-    """What stands in a topic as code, line by line."""
-    return [
-        line
-        for block, span in CODE.findall(text)
-        for line in (block or span).splitlines()
-        if line.strip()
-    ]
-
-
-def options(command: Any) -> set[str]:
-    return {
-        option
-        for param in command.params
-        for option in (*param.opts, *param.secondary_opts)
-        if option.startswith("-")
-    } | {
-        "--help",
-        "-h",
-    }
-
-
-def commands(command: Any = ROOT) -> Iterator[Any]:
-    yield command
-    for other in getattr(command, "commands", {}).values():
-        yield from commands(other)
-
-
-EVERY_OPTION = set().union(*(options(command) for command in commands()))
-
-
-def unknown_in(line: str) -> list[str]:
-    """What of a line of code is not there: commands after ``dslocal``, their options, or options
-    that stand alone.
-    """
-    found: list[str] = []
-    slash = re.match(r"/([a-z]+)\b", line)
-    if slash and slash[1] not in COMMANDS and line not in ADDRESSES:
-        found.append(line)
-    for part in re.split(r"\s[|>]+\s", line):
-        words = (
-            shlex.split(part, comments=True) if "'" not in part.replace('"', "") else part.split()
-        )
-        if not words or words[0] in FOREIGN:
-            continue
-        if words[0] != "dslocal":
-            found += [
-                word
-                for word in words
-                if re.fullmatch(r"--?[a-z][\w-]*", word) and word not in EVERY_OPTION
-            ]
-            continue
-        command = ROOT
-        for word in words[1:]:
-            name = word.partition("=")[0]
-            if word.startswith("-"):
-                found += [] if name in options(command) else [f"{command.name} {name}"]
-            elif word in getattr(command, "commands", {}):
-                command = command.commands[word]
-            elif (
-                hasattr(command, "commands") and not word.isupper()
-            ):  # TEXT and the like stand for what a user has
-                found.append(word)
-    return found
 
 
 def test_every_command_is_summarised_in_whole_on_80_columns(run: Run) -> None:
@@ -122,6 +46,8 @@ def test_all_that_a_topic_names_exists(name: str) -> None:
         ("dslocal ask --nope x", ["ask --nope"]),
         ("dslocal nope", ["nope"]),
         ("dslocal ask --final x | dslocal ask --nope", ["ask --nope"]),
+        ("pip install . && KEY=x dslocal ask --nope", ["ask --nope"]),
+        ("$ dslocal fit --nope", ["fit --nope"]),
         ("--nope N", ["--nope"]),
         ("/nope on", ["/nope on"]),
         ("/think on", []),

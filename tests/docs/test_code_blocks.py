@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 from support.cli.running import BINARY, Run
+from support.docs.command_words import code, own_commands, unknown_in
 from support.docs.markdown import ROOT, Block, blocks, documents
 
 from dslocal.home.paths import bundled
@@ -83,6 +84,14 @@ def test_every_block_is_run_or_says_why_not() -> None:
             assert block.language in NOT_CODE | {"sh", "python"}, str(block)
     assert sum(len(block.command_lines()) for block in to_run("sh")) >= 50
     assert len(to_run("python")) >= 4
+
+
+@pytest.mark.parametrize("file", documents(), ids=lambda file: file.stem)
+def test_every_command_and_option_exists(file: Path) -> None:
+    """Also in blocks that are not run, in tables and within sentences."""
+    lines = code(file.read_text(encoding="utf-8"))
+    found = [part for line in lines for part in own_commands(line)]
+    assert [(part, unknown_in(part)) for part in found if unknown_in(part)] == []
 
 
 def test_fences_are_closed_and_none_is_overlooked() -> None:
@@ -186,6 +195,7 @@ def test_command_lines(
         line = written
         if SERVER_ADDRESS in line:
             line = line.replace(SERVER_ADDRESS, request.getfixturevalue("server"))
+        line = re.sub(r"^curl ", "curl --fail-with-body ", line)
         if serves(line):
             serve_and_stop(line, environment, folder)
             continue
