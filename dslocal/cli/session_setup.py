@@ -182,11 +182,10 @@ def greet(model: str | None) -> None:
     """Say on first use what is about to answer; on a terminal only."""
     if not sys.stderr.isatty() or home.read_state(GREETED) or home.read_state(resolve.LAST):
         return
-    home.write_state(GREETED, {"version": __version__})
+    note_greeting()
     if (named_model(model) or resolve.DEFAULT) == resolve.DEFAULT:
         print(
-            "dslocal: first use: nano, a small model that ships with dslocal, answers; it is "
-            "converted once",
+            "dslocal: first use: nano, a small model that ships with dslocal, answers",
             file=sys.stderr,
         )
     print(
@@ -194,6 +193,12 @@ def greet(model: str | None) -> None:
         "help explains",
         file=sys.stderr,
     )
+
+
+def note_greeting() -> None:
+    """Note that the user was told what answers, so that no later command says it again."""
+    if not home.read_state(GREETED):
+        home.write_state(GREETED, {"version": __version__})
 
 
 def print_line(line: str) -> None:

@@ -132,7 +132,7 @@ def test_refused(run: Run, small: Path, args: list[str], code: int, said: str) -
 def test_convert_writes_one_file(run: Run, small: Path, nano: Path) -> None:
     done = run("convert", str(NANO), "-o", "out.gguf", "--quant", "q8_0", cwd=small)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.decode().startswith("out.gguf: 22.")
+    assert done.stdout.decode().startswith("out.gguf: Q8_0, 22.")
     assert [path.name for path in small.iterdir()] == ["out.gguf"]
     assert (small / "out.gguf").read_bytes() == nano.read_bytes()
     assert (

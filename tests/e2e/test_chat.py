@@ -223,6 +223,9 @@ def test_first_use(own: Run) -> None:
             chat.wait_for(READY)
             chat.press(CTRL_D)
             assert chat.leave() == 0
+    with Screen([str(BINARY), "ask", "capital of peru"], own.env()) as after:
+        assert after.leave() == 0
+        assert "first use" not in after.text
     with Screen([str(BINARY), "chat", "--resume", "zzzz"], own.env()) as chat:
         chat.wait_for("no model or file called 'zzzz'")
         chat.wait_for("dslocal sessions")

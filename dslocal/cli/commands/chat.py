@@ -117,6 +117,7 @@ def chat(
             opened.callback(loop.close_conversation)
             switch.notify = loop.notify
             loop.introduction = introduction(choice)
+            session_setup.note_greeting()
             if earlier:
                 loop.resume_conversation(earlier)
                 session.system = system or session.system

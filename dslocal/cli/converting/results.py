@@ -222,8 +222,8 @@ def _print_reports(reports: Sequence[ConversionReport], errors: Sequence[TensorC
         files = f" in {report.files} files" if report.files > 1 else ""
         bits = report.nbytes * 8 / report.weights
         print(
-            f"{report.path}: {report.nbytes / 1e6:,.1f} MB{files}, {report.tensors} tensors, "
-            f"{bits:.2f} bits/weight, {report.seconds:.1f} s"
+            f"{report.path}: {report.recipe}, {report.nbytes / 1e6:,.1f} MB{files}, "
+            f"{report.tensors} tensors, {bits:.2f} bits/weight, {report.seconds:.1f} s"
         )
     if errors:
         print(

@@ -70,7 +70,9 @@ def _rows(found: Fields) -> Rows:
 
 def _program_rows(program: Fields) -> Rows:
     yield "dslocal", f"{program['version']}, {program['python']} in {program['executable']}"
-    packages = [f"{name} {version or 'not there'}" for name, version in program["packages"].items()]
+    packages = [
+        f"{name} {version or 'not installed'}" for name, version in program["packages"].items()
+    ]
     yield "packages", ", ".join(packages)
 
 
