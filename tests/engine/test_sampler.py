@@ -84,6 +84,25 @@ def test_what_is_kept_is_the_smallest_set(n: int) -> None:
         ), name
 
 
+@pytest.mark.parametrize("n", VOCABULARIES)
+def test_a_look_that_finds_one_token_is_right(n: int) -> None:
+    """It may not see that only one is kept, but where it says so, that is the one."""
+    certain = kept_alone = 0
+    for name, logits, filters in vectors(n):
+        for sharper in (1, 5):
+            scaled = (logits * np.float32(sharper)).astype(np.float32)
+            if not np.isfinite(scaled.max()):
+                continue
+            nucleus = Nucleus(*filters)
+            kept = nucleus.kept_ids(scaled, float(scaled.max()))
+            is_certain = nucleus.keeps_one(scaled, float(scaled.max()))
+            if is_certain:
+                assert kept.tolist() == [int(scaled.argmax())], name
+            certain += is_certain
+            kept_alone += len(kept) == 1
+    assert certain > 0.5 * kept_alone
+
+
 def test_there_are_a_thousand_of_them() -> None:
     assert sum(VOCABULARIES.values()) * len(KINDS) == 1000
 

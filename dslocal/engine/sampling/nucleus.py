@@ -36,6 +36,8 @@ SAMPLE_STRIDE = 64  # one token in so many is in the sample
 # sampled tokens further on either side.
 BRACKET = (0.95, 1.05)
 BRACKET_MARGIN = 24
+# Of the mass that may be beside a token that is kept alone: float32 weights are good to 1e-7.
+CERTAIN_SHARE = 0.999
 
 
 class Window(NamedTuple):
@@ -95,6 +97,33 @@ class Nucleus:
             return drawn.token
         return self._weights.draw_among(self._kept(logits, top), drawn.within).token
 
+    def keeps_one(self, logits: Floats, top: float) -> bool:
+        """Return whether one look at the logits shows that only the likeliest token is kept.
+
+        It often is. Then there is nothing to draw.
+
+        Args:
+            logits: float32 ``[n_vocab]``.
+            top: Their maximum.
+        """
+        if self.filters.top_k == 1:
+            return True
+        least_weight = self._least_weight(len(logits))
+        if not least_weight:
+            return False
+        floor = np.float32(top + self.filters.temperature * math.log(least_weight))
+        self._weights.resize(len(logits))
+        near = self._weights.at_least(logits, float(np.nextafter(floor, np.float32(-np.inf))))
+        return int(np.count_nonzero(near)) == 1
+
+    def _least_weight(self, n_vocab: int) -> float:
+        """Return a weight so low that top-p or min-p cuts all tokens if each weighs less."""
+        filters = self.filters
+        by_top_p = 0.0
+        if filters.top_p < 1:
+            by_top_p = CERTAIN_SHARE * (1 / max(filters.top_p, 0.5) - 1) / n_vocab
+        return max(by_top_p, CERTAIN_SHARE * filters.min_p)
+
     def kept_ids(self, logits: Floats, top: float) -> Ids:
         """Return the ids that :meth:`draw` draws from, in no particular order."""
         if not self.filters.keeps_all:
@@ -130,16 +159,16 @@ class Nucleus:
         """
         temperature = self.filters.temperature
         floor = np.float32(top - temperature * math.log(len(logits) / MAX_UNSEEN_MASS))
-        sampled = np.count_nonzero(logits[::SAMPLE_STRIDE] >= floor)
-        if SAMPLE_STRIDE * sampled > 2 * MAX_CANDIDATES:
-            return None
+        if len(logits) > 2 * MAX_CANDIDATES:
+            sampled = np.count_nonzero(logits[::SAMPLE_STRIDE] >= floor)
+            if SAMPLE_STRIDE * sampled > 2 * MAX_CANDIDATES:
+                return None
         self._weights.resize(len(logits))
-        inside = self._weights.at_least(logits, float(floor))
-        count = int(np.count_nonzero(inside))
-        if count > MAX_CANDIDATES:
+        ids = np.flatnonzero(self._weights.at_least(logits, float(floor)))
+        if len(ids) > MAX_CANDIDATES:
             return None
         weight = math.exp(min(0.0, (float(floor) - top) / temperature))
-        return Window(np.flatnonzero(inside), Unseen(len(logits) - count, weight))
+        return Window(ids, Unseen(len(logits) - len(ids), weight))
 
     def _after_top_k(self, logits: Floats) -> Floats:
         """Return the logits with all that top-k cuts impossible."""

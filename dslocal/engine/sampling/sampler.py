@@ -180,9 +180,10 @@ class Sampler:
             if token is not None:
                 return token
         logits, best = self._possible(logits)
-        if self.temperature <= 0:
+        top = logits.item(best)
+        if self.temperature <= 0 or self._nucleus.keeps_one(logits, top):
             return best
-        return self._nucleus.draw(logits, float(logits[best]), share)
+        return self._nucleus.draw(logits, top, share)
 
     def _adjusted(self, logits: Floats) -> Floats:
         """Return the logits with biases and penalties: themselves, or the copy."""
@@ -223,6 +224,8 @@ class Sampler:
             return None
         if self.temperature <= 0:
             return int(best[0]) if constraint.allowed(best)[0] else None
+        if self._nucleus.keeps_one(logits, top) and constraint.allowed(best)[0]:
+            return int(best[0])
         window = self._nucleus.window(logits, top)
         if window is None:
             return None
