@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from .exchange.event_channel import EventChannel, LoopCalls
 from .preparation.prepared_request import PreparedRequest
 from .wire.errors import ApiError
 
@@ -48,6 +49,7 @@ class RequestQueue:
         self._idle: deque[EngineContext] = deque(slots)  # the one that has been idle longest first
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._max_waiting = max_waiting
+        self._loop_calls: LoopCalls | None = None
         self._reserved = 0  # idle slots of requests that were called and have not come yet
 
     @property
@@ -81,6 +83,12 @@ class RequestQueue:
         while len(assignments) < answers and len(self._idle) > self._reserved and not self._waiting:
             assignments.append(SlotAssignment(self._idle.popleft(), first.context))
         return assignments
+
+    def open_channel(self) -> EventChannel:
+        """Return a channel for what generates in the slots to report to the running loop."""
+        if self._loop_calls is None:
+            self._loop_calls = LoopCalls(asyncio.get_running_loop(), self.slots)
+        return EventChannel(self._loop_calls)
 
     def release(self, context: EngineContext) -> None:
         """Take back a slot, and call the next request."""

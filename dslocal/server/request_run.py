@@ -1,5 +1,4 @@
-"""Run one request: the threads that generate its answers, and the transfer of their events to the
-event loop.
+"""Run one request: the threads that generate its answers, which report to the event loop.
 
 Everything that takes time happens in threads, one for each slot. The event loop only starts them
 and passes on what they report.
@@ -7,75 +6,28 @@ and passes on what they report.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import closing, suppress
-from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING
 
 from dslocal import output
 from dslocal.types import FinishReason
 
+from .exchange.event_channel import EventChannel, Signal
 from .exchange.events import AnswerEnd, AnswerPart, RunEvent
 from .models.offered_model import ModelLease
 from .preparation.prepared_request import PreparedRequest
 from .queue import SlotAssignment
 from .threads import in_thread
-from .wire.errors import ApiError, to_api_error
+from .wire.errors import to_api_error
 
 if TYPE_CHECKING:
     from dslocal.engine import EngineContext
     from dslocal.engine.kv_cache.kv_state import CheckedState
 
 OnEnd = Callable[[output.Turn, bool], None]
-
-
-class Signal(Enum):
-    """What a thread reports besides events of answers."""
-
-    PROMPT_READ = auto()  # the first slot's cache holds the whole prompt
-    FINISHED = auto()  # the thread generates nothing more
-
-
-Report = RunEvent | ApiError | Signal
-
-
-class EventChannel:
-    """Carries reports from the threads to the event loop, in order.
-
-    Waking the loop costs as much as generating a token of a small model, so it is woken once for
-    all reports that come before it looks.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._reports: deque[Report] = deque()
-        self._has_reports = asyncio.Event()
-        self._is_woken = False
-
-    def send(self, report: Report) -> None:
-        """Add a report. For any thread."""
-        self._reports.append(report)
-        if not self._is_woken:
-            self._is_woken = True
-            self.call(self._has_reports.set)
-
-    def call(self, function: Callable[[], None]) -> None:
-        """Have the event loop call ``function``, unless it has ended. For any thread."""
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function)
-
-    async def receive(self) -> list[Report]:
-        """Wait for reports, and return all that have come. For the event loop's thread."""
-        await self._has_reports.wait()
-        self._has_reports.clear()
-        self._is_woken = False
-        reports = []
-        while self._reports:
-            reports.append(self._reports.popleft())
-        return reports
 
 
 class RequestRun:
@@ -136,7 +88,7 @@ class RequestRun:
         self._contexts = [assignment.context for assignment in self._not_started]
         for context in self._contexts:
             context.abort.clear()
-        channel = EventChannel(asyncio.get_running_loop())
+        channel = self._queue.open_channel()
         try:
             await self._look_on_disk(self._not_started[0])
             self._start(self._not_started.pop(0), channel)

@@ -69,6 +69,9 @@ class Scheduler(Protocol):
     def call_between_steps(self, function: Callable[[], None]) -> None:
         """See :meth:`Slot.call_between_steps`."""
 
+    def call_before_step(self, function: Callable[[], None]) -> None:
+        """See :meth:`Slot.call_before_step`."""
+
 
 class _SlotAbortFlag(AbortFlag):
     """Ends what one slot waits for, not what others do."""
@@ -227,6 +230,13 @@ class Slot(LlamaContext):
             KeyboardInterrupt: if the pool is closed.
         """
         self._scheduler.call_between_steps(function)
+
+    def call_before_step(self, function: Callable[[], None]) -> None:
+        """Call ``function`` when no slot has anything to do before the next evaluation.
+
+        For the scheduler's thread.
+        """
+        self._scheduler.call_before_step(function)
 
     def run(self, job: Callable[[], None]) -> None:
         """Have the scheduler's thread run ``job``, which generates here and raises nothing.

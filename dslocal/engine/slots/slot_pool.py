@@ -64,6 +64,7 @@ class SlotPool:
         self._prompt_tokens = 0  # that were evaluated
         self._calls: list[_Call] = []
         self._jobs: list[Callable[[], None]] = []
+        self._calls_before_step: list[Callable[[], None]] = []  # of the scheduler's thread alone
         self._closing = False
         self._scheduler: greenlet | None = None
         self._thread = threading.Thread(target=self._schedule, name="slots", daemon=True)
@@ -140,6 +141,10 @@ class SlotPool:
             self._changed.notify()
         call.done.wait()
 
+    def call_before_step(self, function: Callable[[], None]) -> None:
+        """See :meth:`Slot.call_before_step`."""
+        self._calls_before_step.append(function)
+
     def _refuse_if_closing(self) -> None:
         if self._closing:
             raise KeyboardInterrupt
@@ -179,10 +184,13 @@ class SlotPool:
                     return
 
     def _resume_ready(self) -> None:
-        """Let the greenlets continue that have what they waited for."""
+        """Let the greenlets continue that have what they waited for, and tell who wants to know."""
         while ready := self._in_state(SlotState.READY):
             for slot in ready:
                 slot.resume()
+        calls, self._calls_before_step = self._calls_before_step, []
+        for call in calls:
+            call()
 
     def _wait_for_work(self) -> None:
         """Wait for something to do, and a little for the threads that just got a token."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import closing
 
 from dslocal import chat
+from dslocal.server.exchange.event_channel import EventChannel, Signal
 from dslocal.server.exchange.events import AnswerEnd, AnswerPart, RunEvent
 from dslocal.server.queue import RequestQueue
-from dslocal.server.request_run import EventChannel, Signal
 from dslocal.server.wire.errors import ApiError, to_api_error
 
 from .turns import PreparedTurn
@@ -58,7 +57,7 @@ class SessionRun:
             ApiError: The queue has refused it, or generating failed.
         """
         assigned = (await self._queue.acquire(self._turn.prepared, 1))[0]
-        channel = EventChannel(asyncio.get_running_loop())
+        channel = self._queue.open_channel()
         context = self._turn.record.session.context = assigned.context
         context.abort.clear()
         self.has_slot = True
