@@ -5,6 +5,7 @@ Only a :class:`Special` becomes a special token; text stays text, whatever it sp
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -21,6 +22,11 @@ class Tool:
     name: str
     description: str
     parameters: Mapping[str, Any]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Return what is the same for two tools that are the same, and can be hashed."""
+        return self.name, self.description, json.dumps(self.parameters, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)

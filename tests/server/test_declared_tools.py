@@ -73,6 +73,54 @@ def test_a_tool_in_both_places_is_one() -> None:
     assert prompt_of(task, prompts.FAMILIES["v4"]).count('{"name": "search"') == 1
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "count"),
+    [
+        ({"a": 1, "b": [True, {"c": None}]}, {"b": [True, {"c": None}], "a": 1}, 1),
+        ({"a": 1}, {"a": 2}, 2),
+        ({"a": [1, 2]}, {"a": [2, 1]}, 2),
+        ({"a": 1}, {"a": True}, 2),
+        ({}, {"a": {}}, 2),
+    ],
+)
+def test_tools_with_equal_schemas_are_one(
+    first: dict[str, Any], second: dict[str, Any], count: int
+) -> None:
+    def with_schema(schema: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "function", "function": {"name": "search", "parameters": schema}}
+
+    messages = [{"role": "developer", "content": "d", "tools": [with_schema(second)]}]
+    task = read(messages, tools=[with_schema(first)])
+    assert len(task.tools) == count
+    assert prompt_of(task, prompts.FAMILIES["v4"]).count('{"name": "search"') == count
+
+
+def test_thousands_of_tools_are_not_compared_with_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A request of half a megabyte must not keep the server busy for minutes."""
+    names = [f"tool_{number}" for number in range(3000)]
+    compared = 0
+    is_equal = prompts.Tool.__eq__
+
+    def counted(one: prompts.Tool, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return is_equal(one, other)
+
+    monkeypatch.setattr(prompts.Tool, "__eq__", counted)
+    sent = [tool(name) for name in names]
+    developers = [
+        {"role": "developer", "content": "d", "tools": sent[max(0, start - 20) : start + 100]}
+        for start in range(0, len(names), 100)
+    ]
+    task = read([*developers, {"role": "user", "content": "a"}], tools=sent[:50])
+    assert [offered.tool.name for offered in task.tools] == names
+    prompt = prompt_of(task, prompts.FAMILIES["v4"])
+    assert prompt.count('{"name": "tool_') == sum(len(each["tools"]) for each in developers)
+    assert compared <= 2 * len(names)
+
+
 @pytest.mark.parametrize("choice", ["none", "auto"])
 def test_declared_tools_can_be_chosen_as_others_can(choice: str) -> None:
     task = read(DIALOGUE, tool_choice=choice)

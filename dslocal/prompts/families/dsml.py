@@ -206,6 +206,7 @@ class _DsmlWriter:
         self._form = form
         self._thinks = thinking is Thinking.FORCED
         self._tools = tools if form.tools else ()
+        self._tool_keys = {tool.key for tool in self._tools}
         self._first_tools = _undeclared(self._tools, turns)
         self._keeps_all = bool(form.keeps_reasoning and self._tools)
         drops = self._thinks and not self._keeps_all
@@ -265,7 +266,7 @@ class _DsmlWriter:
 
         To the first belong those that none declares, too, and the response format.
         """
-        tools = [tool for tool in turn.tools if tool in self._tools]
+        tools = [tool for tool in turn.tools if tool.key in self._tool_keys]
         if not number:
             tools += self._first_tools
         if tools and self._form.tools:
@@ -343,7 +344,8 @@ class _DsmlWriter:
 
 def _undeclared(tools: Sequence[Tool], turns: Sequence[Message]) -> list[Tool]:
     """Return those of ``tools`` that none of ``turns`` declares."""
-    return [tool for tool in tools if not any(tool in turn.tools for turn in turns)]
+    declared = {tool.key for turn in turns for tool in turn.tools}
+    return [tool for tool in tools if tool.key not in declared] if declared else list(tools)
 
 
 def _merged_turns(messages: Sequence[Message]) -> list[Message]:

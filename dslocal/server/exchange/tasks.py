@@ -8,7 +8,7 @@ what was sent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -163,6 +163,11 @@ class OfferedTool:
 
     tool: prompts.Tool
     is_strict: bool = False
+
+    @property
+    def key(self) -> tuple[Hashable, bool]:
+        """Return what is the same for two tools that are offered alike, and can be hashed."""
+        return self.tool.key, self.is_strict
 
 
 @dataclass(frozen=True)

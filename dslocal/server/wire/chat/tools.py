@@ -20,9 +20,12 @@ def offered_tools(request: ChatRequest) -> tuple[OfferedTool, ...]:
         ApiError: 400 for tools that only a vendor's own servers have.
     """
     tools = [*read_tools(request.tools or [], "tools"), *map(_offered, request.functions or [])]
+    known = {offered.key for offered in tools}
     for place, message in enumerate(request.messages):
         declared = read_tools(message.tools or [], f"messages.{place}.tools")
-        tools += [offered for offered in declared if offered not in tools]
+        new = [offered for offered in declared if offered.key not in known]
+        known.update(offered.key for offered in new)
+        tools += new
     return tuple(tools)
 
 
