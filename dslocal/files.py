@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 __all__ = [
     "binary_size",
@@ -80,7 +80,9 @@ def sync_folder(folder: Path) -> None:
             os.close(fd)
 
 
-def write_atomic(path: Path, content: str | bytes, *, beside: Path | None = None) -> None:
+def write_atomic(
+    path: Path, content: str | bytes, *, beside: Path | None = None, is_private: bool = False
+) -> None:
     """Write a file as a whole or not at all, and make it durable.
 
     Args:
@@ -88,6 +90,7 @@ def write_atomic(path: Path, content: str | bytes, *, beside: Path | None = None
         content: Text is written as UTF-8.
         beside: Where it is written first, in the same folder: ``NAME.new`` unless given. It must
             be this process's alone, by a lock or by its name.
+        is_private: Whether nobody but this user may read it, at any time.
 
     Raises:
         OSError: It cannot be written. ``path`` is as it was, and ``beside`` is gone.
@@ -95,7 +98,7 @@ def write_atomic(path: Path, content: str | bytes, *, beside: Path | None = None
     beside = beside or path.with_name(path.name + ".new")
     data = content.encode() if isinstance(content, str) else content
     try:
-        with beside.open("wb") as file:
+        with _opened_new(beside, 0o600) if is_private else beside.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -105,6 +108,12 @@ def write_atomic(path: Path, content: str | bytes, *, beside: Path | None = None
             beside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _opened_new(path: Path, mode: int) -> BinaryIO:
+    """Return a new file, open for writing, whose mode has been ``mode`` from the first moment."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb")
 
 
 def sampled_fingerprint(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,29 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         files.write_atomic(folder, "text", beside=tmp_path / "mine")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_private_file_is_private_from_the_first_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its name is the file's, too, and though somebody left a file there that all may
+    read.
+    """
+    path, beside = tmp_path / "a", tmp_path / "a.part"
+    beside.write_text("left by a process that was killed")
+    beside.chmod(0o644)
+    modes: list[int] = []
+    sync = os.fsync
+
+    def look(file: int) -> None:
+        modes.append(stat.S_IMODE(os.fstat(file).st_mode))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", look)
+    monkeypatch.setattr(os, "fchmod", lambda *_: pytest.fail("it was readable until then"))
+    files.write_atomic(path, "mine", beside=beside, is_private=True)
+    assert modes[0] == stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text() == "mine"
 
 
 def test_a_fingerprint_sees_size_and_samples(tmp_path: Path) -> None:

@@ -54,5 +54,4 @@ def forget_typed(conversation: str) -> None:
     if kept == data:
         return
     beside = file.with_name(f"{FILE_NAME}.{os.getpid()}")
-    os.close(os.open(beside, os.O_CREAT | os.O_WRONLY, 0o600))  # for this user alone
-    write_atomic(file, kept, beside=beside)
+    write_atomic(file, kept, beside=beside, is_private=True)

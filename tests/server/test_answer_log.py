@@ -4,6 +4,9 @@ than what is damaged.
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
 import stat
 from array import array
 from collections.abc import Callable
@@ -91,6 +94,21 @@ def test_lines_of_another_form_are_ignored(path: Path, fields: str) -> None:
     text = fields.encode()
     with path.open("ab") as file:
         file.write(answer_log._digest(text) + b" " + text + b"\n")
+    assert keys(log) == ["a"]
+
+
+@pytest.mark.parametrize("when", [math.nan, math.inf, -math.inf])
+def test_a_time_that_is_no_number_is_neither_written_nor_read(path: Path, when: float) -> None:
+    """JSON has no NaN, and an answer of no time would never be too old."""
+    log = AnswerLog(path)
+    log.add(answer("a"))
+    log.add(dataclasses.replace(answer("b"), when=when))
+    assert keys(log) == ["a"]
+    before = path.read_bytes()
+    for text in (json.dumps(when), "1e999"):
+        fields = before[answer_log.DIGEST_DIGITS + 1 : -1].replace(b"5.5", text.encode())
+        with path.open("ab") as file:
+            file.write(answer_log._digest(fields) + b" " + fields + b"\n")
     assert keys(log) == ["a"]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from array import array
 from collections.abc import Iterator, Sequence
@@ -64,8 +65,8 @@ class AnswerLog:
 
     def add(self, answer: LoggedAnswer) -> None:
         """Add an answer, if that is possible."""
-        line = _line(answer)
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
+            line = _line(answer)
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if self._size() + len(line) > MAX_BYTES:
                 self._shorten()
@@ -98,11 +99,11 @@ class AnswerLog:
                 break
             kept.append(line)
         beside = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
-        write_atomic(self._path, b"".join(reversed(kept)), beside=beside)
-        self._path.chmod(0o600)
+        write_atomic(self._path, b"".join(reversed(kept)), beside=beside, is_private=True)
 
 
 def _line(answer: LoggedAnswer) -> bytes:
+    """Return the line of an answer. Raises ValueError for a time that JSON has no number for."""
     reasoning_ids = None if answer.reasoning_ids is None else list(answer.reasoning_ids)
     fields = {
         "key": answer.key,
@@ -112,7 +113,7 @@ def _line(answer: LoggedAnswer) -> bytes:
         "ids": list(answer.ids),
         "when": answer.when,
     }
-    text = json.dumps(fields, separators=(",", ":")).encode("ascii")
+    text = json.dumps(fields, separators=(",", ":"), allow_nan=False).encode("ascii")
     return _digest(text) + b" " + text + b"\n"
 
 
@@ -133,6 +134,8 @@ def _parsed(line: bytes, n_vocab: int) -> LoggedAnswer | None:
             when=float(fields["when"]),
         )
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
+        return None
+    if not math.isfinite(answer.when):  # it would never be too old
         return None
     return answer if all(_are_ids(ids, n_vocab) for ids in _all_ids(answer)) else None
 
