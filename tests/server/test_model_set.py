@@ -26,6 +26,8 @@ class World:
 
     def __init__(self, *names: str, budget: int = 20, failing: str = "", waiting: int = 4) -> None:
         self.events: list[str] = []
+        self.lines: list[str] = []
+        self.failing_to_close = ""
         self.may_open = threading.Event()
         self.may_open.set()
         self.failing = failing
@@ -34,7 +36,7 @@ class World:
             [self._offer(name) for name in names],
             DeviceShare(0, budget),
             max_waiting=waiting,
-            log=lambda line: None,
+            log=self.lines.append,
         )
         self.models.on_eviction = self._count
 
@@ -51,6 +53,8 @@ class World:
             slot: Any = object()
             yield OpenedModel(cast(ServedModel, name), [slot])
             self.events.append(f"-{name}")
+            if name == self.failing_to_close:
+                raise OSError("the disk is full")
 
         return OfferedModel(
             name=name,
@@ -240,6 +244,41 @@ def test_a_model_that_does_not_load_fails_its_own_requests_alone() -> None:
 
     run(world, body)
     assert world.events == ["+b", "-b"]
+
+
+def test_an_error_of_an_unload_is_logged_and_fails_no_request() -> None:
+    """Neither of those that wait for the memory, nor of those that wait for the model itself."""
+    world = World("a", "b", budget=10)
+    world.failing_to_close = "a"
+
+    async def body() -> None:
+        for name in "abab":
+            await world.use(name)
+        lease = await world.models.lease(world.models.find("a"))
+        unloading = asyncio.create_task(world.models.unload(world.models.find("a")))
+        again = asyncio.create_task(world.use("a"))
+        await asyncio.sleep(0.02)
+        lease.release()
+        await unloading
+        await again
+        await world.use("b")
+
+    run(world, body)
+    assert world.events == ["+a", "-a", "+b", "-b"] * 2 + ["+a", "-a"] * 2 + ["+b", "-b"]
+    assert sum("unloaded a" in line and "the disk is full" in line for line in world.lines) == 4
+
+
+def test_at_the_end_all_are_unloaded_whatever_one_of_them_raises() -> None:
+    world = World("a", "b", "c", budget=30)
+    world.failing_to_close = "b"
+
+    async def body() -> None:
+        for name in "abc":
+            await world.use(name)
+
+    with pytest.raises(OSError, match="the disk is full"):
+        run(world, body)
+    assert sorted(world.events) == ["+a", "+b", "+c", "-a", "-b", "-c"]
 
 
 def test_a_model_beyond_the_budget_is_refused() -> None:

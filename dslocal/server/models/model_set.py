@@ -188,8 +188,9 @@ class ModelSet:
     def close(self) -> None:
         """Unload all models, once the event loop has ended."""
         self._thread.shutdown()
-        for entry in list(self._open):
-            self._close(entry)
+        with ExitStack() as stack:  # all of them, whatever one of them raises
+            for entry in self._open:
+                stack.callback(self._close, entry)
 
     @property
     def _waiting_for_models(self) -> int:
@@ -233,16 +234,22 @@ class ModelSet:
         return model.leaving
 
     async def _unload(self, model: LoadedModel, reason: str) -> None:
-        """Unload ``model`` once it is idle."""
+        """Unload ``model`` once it is idle.
+
+        If that fails, it is logged: requests that wait for it are not to blame.
+        """
         await model.idle.wait()
         if model.expiry is not None:
             model.expiry.cancel()
         loop = asyncio.get_running_loop()
+        failure = ""
         try:
             await loop.run_in_executor(self._thread, self._close, model.entry)
+        except Exception as e:
+            failure = f" ({type(e).__name__}: {e})"
         finally:
             del self._loaded[model.entry]
-        self._log(f"unloaded {model.entry.name}: {reason}")
+        self._log(f"unloaded {model.entry.name}: {reason}{failure}")
 
     def _note_use(self, model: LoadedModel) -> None:
         self._uses += 1
