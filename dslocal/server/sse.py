@@ -7,10 +7,11 @@ that what fails before gets an error status, or with the first sign of life afte
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .access import Headers, Receive, Scope, Send
 from .request_run import RequestRun
@@ -19,6 +20,7 @@ from .wire.errors import ApiError, to_api_error
 from .wire.stream_format import StreamFormat, WholeFormat
 
 T = TypeVar("T")
+F = TypeVar("F", WholeFormat, StreamFormat)
 KEEP_ALIVE_S = 5.0  # of silence, after which a comment says that the connection lives
 STREAM_HEADERS = [
     (b"cache-control", b"no-cache"),
@@ -35,17 +37,17 @@ class StreamFailed(Exception):
 
 
 @dataclass
-class WholeResponse:
-    """Sends the answers as one JSON object when they are complete. An ASGI application.
+class RunResponse(ABC, Generic[F]):
+    """Sends what one request generates, as long as its client is there. An ASGI application.
 
     Attributes:
         run: The request at work.
-        format: Collects its events.
+        format: Makes bytes of its events.
         headers: What the response has besides the usual headers.
     """
 
     run: RequestRun
-    format: WholeFormat
+    format: F
     headers: Headers = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,6 +55,14 @@ class WholeResponse:
             await until_disconnect(receive, self._respond(send))
         finally:
             self.run.close()
+
+    @abstractmethod
+    async def _respond(self, send: Send) -> None:
+        """Send everything."""
+
+
+class WholeResponse(RunResponse[WholeFormat]):
+    """Sends the answers as one JSON object when they are complete."""
 
     async def _respond(self, send: Send) -> None:
         async with aclosing(self.run.events()) as events:
@@ -65,25 +75,8 @@ class WholeResponse:
         await send({"type": "http.response.body", "body": body})
 
 
-@dataclass
-class EventStreamResponse:
-    """Sends what happens as it happens. An ASGI application.
-
-    Attributes:
-        run: The request at work.
-        format: Turns its events into bytes.
-        headers: What the response has besides the usual headers.
-    """
-
-    run: RequestRun
-    format: StreamFormat
-    headers: Headers = field(default_factory=list)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await until_disconnect(receive, self._respond(send))
-        finally:
-            self.run.close()
+class EventStreamResponse(RunResponse[StreamFormat]):
+    """Sends what happens as it happens."""
 
     async def _respond(self, send: Send) -> None:
         media_type = (b"content-type", self.format.media_type)
