@@ -45,7 +45,7 @@ class RepackedType(NamedTuple):
     growth: float = 1.0
 
 
-class _InitParams(ctypes.Structure):
+class InitParams(ctypes.Structure):
     """ggml.h's ``ggml_init_params``."""
 
     _fields_ = (
@@ -111,14 +111,14 @@ def _growth(
 
     None where the device does not multiply with it from there.
     """
-    create = symbol("ggml_init", _HANDLE, _InitParams)
+    create = symbol("ggml_init", _HANDLE, InitParams)
     allocate = symbol("ggml_backend_alloc_ctx_tensors_from_buft", _HANDLE, _HANDLE, _HANDLE)
     allocated_size = symbol("ggml_backend_buft_get_alloc_size", ctypes.c_size_t, _HANDLE, _HANDLE)
     supports = symbol("ggml_backend_dev_supports_op", ctypes.c_bool, _HANDLE, _HANDLE)
     release = symbol("ggml_free", None, _HANDLE)
     release_buffer = symbol("ggml_backend_buffer_free", None, _HANDLE)
-    weights = create(_InitParams(_MEMORY, None, True))
-    products = create(_InitParams(_MEMORY, None, True))
+    weights = create(InitParams(_MEMORY, None, True))
+    products = create(InitParams(_MEMORY, None, True))
     buffer = None
     try:
         weight = _tensor(weights, kind, _COLUMNS, rows, 2 if experts else 1)

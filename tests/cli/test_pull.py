@@ -58,7 +58,7 @@ def hub(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[L
     monkeypatch.setattr(probe, "probe_machine", lambda: HERE)
     state = run.home / "state"
     state.mkdir(exist_ok=True)
-    (state / "rates.json").write_text(
+    (state / "memory-rates.json").write_text(
         json.dumps({f"{m.cpu} × {m.cores}": {"ram": 2e10, "ssd": 3e9} for m in (HERE,)})
     )
     with hub_for_dslocal(tmp_path / "hf") as running:
@@ -298,7 +298,7 @@ def test_what_cannot_run_is_refused_unless_asked_for(
 ) -> None:
     hub.add("test/v3-like", checkpoint)
     monkeypatch.setattr(probe, "probe_machine", lambda: TINY)
-    (run.home / "state" / "rates.json").write_text(
+    (run.home / "state" / "memory-rates.json").write_text(
         json.dumps({f"{TINY.cpu} × {TINY.cores}": {"ram": 2e10, "ssd": 3e9}})
     )
     done = run.inside("pull", "test/v3-like")

@@ -25,7 +25,7 @@ from support.machines.planning import (
 )
 
 from dslocal.gguf.header import GgufHeader, read_header
-from dslocal.gguf.tensor_names import tensor_class
+from dslocal.gguf.tensor_names import ROUTED_EXPERTS, tensor_class
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine.bandwidth import SSD_BANDWIDTH
@@ -44,12 +44,14 @@ from dslocal.plan.speed import (
     Rates,
     Speed,
     Traffic,
+    TypeRate,
     forecast,
     layer_seconds,
     rates_for,
     tokens_per_s,
     traffic,
     weight_bytes_per_token,
+    weight_reads,
 )
 
 CODER = "deepseek-coder-v2-instruct"
@@ -238,6 +240,24 @@ def test_forecast_is_bytes_over_rates() -> None:
         (1e10 / full * (1 - SPREAD), 1e10 / empty * (1 + SPREAD))
     )
     assert found.low < found.middle < found.high
+
+
+def test_weights_of_each_type_are_read_at_their_own_rate() -> None:
+    h, load_config = header(LITE, "Q4_K_M"), LoadConfig(8192)
+    used = h.of_arch("expert_used_count") / h.of_arch("expert_count")
+    types = {GgmlType.Q4_K: 6e9, GgmlType.Q6_K: 9e9}
+    rates = Rates(0, 1.2e10, 1e9, ram_types=tuple(TypeRate(*one) for one in types.items()))
+    seconds = 0.0
+    for tensor in h.tensors:
+        if tensor.name != "token_embd.weight":
+            share = used if tensor_class(tensor.name) == ROUTED_EXPERTS else 1
+            seconds += tensor.nbytes * share / types.get(tensor.type, 1.2e10)
+    memory = footprint(h, load_config)
+    found = tokens_per_s(h, load_config, memory, ROOMY, rates, 0.0)
+    assert found == pytest.approx(1 / seconds, rel=1e-6)
+    assert found < tokens_per_s(h, load_config, memory, ROOMY, Rates(0, 1.2e10, 1e9), 0.0)
+    on_gpu = dataclasses.replace(load_config, n_gpu_layers=99)
+    assert weight_reads(h, on_gpu).ram_types == ()
 
 
 def test_layers_take_time_besides_reading() -> None:

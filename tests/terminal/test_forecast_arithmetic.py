@@ -27,7 +27,7 @@ from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Gpu, Machine
 from dslocal.plan.machine.remote import RemoteDevice
 from dslocal.plan.overrides import NO_OVERRIDES, Overrides
-from dslocal.plan.speed import Rates, rates_for
+from dslocal.plan.speed import CPU_EFFICIENCY, Rates, TypeRate, rates_for
 from dslocal.terminal.reports.fit_arithmetic import kv_cache_lines
 from dslocal.terminal.reports.forecast_arithmetic import (
     Row,
@@ -39,6 +39,19 @@ from dslocal.terminal.reports.speed_text import short_number
 
 V4 = "deepseek-v4-flash"
 MEASURED = Rates(0.0, 17e9, 2.4e9)
+BY_TYPE = replace(
+    MEASURED,
+    ram_layer=CPU_EFFICIENCY.layer,
+    ram_types=tuple(
+        TypeRate(kind, rate)
+        for kind, rate in (
+            (GgmlType.Q2_K, 8.2e9),
+            (GgmlType.Q3_K, 7.9e9),
+            (GgmlType.Q4_K, 12.3e9),
+            (GgmlType.Q6_K, 15.1e9),
+        )
+    ),
+)
 WORKER = RemoteDevice("10.0.0.7:50052", 0, "a CPU", "cpu", 6 * GIB, 6 * GIB, 21e9, 0.0003)
 
 
@@ -79,7 +92,7 @@ CASES: dict[str, tuple[str, Machine, str, Overrides]] = {
     "two machines": (QWEN_7B, with_worker(cpu(4)), "workers", NO_OVERRIDES),
     "two machines, with experts": (LITE, with_worker(cpu(8)), "workers", NO_OVERRIDES),
 }
-RATES = {"described": None, "measured": MEASURED}
+RATES = {"described": None, "measured": MEASURED, "measured by type": BY_TYPE}
 
 
 def assessed(name: str, measured: Rates | None) -> tuple[Assessment, list[Row]]:

@@ -150,13 +150,10 @@ def with_ssd_of(
 
 def _with_gpus_here(sizes: Sequence[int] | None, parts: Parts) -> tuple[Machine, Rates]:
     """Return this machine, with other GPUs where some are described."""
-    from dslocal.catalog import conversion_cache, resolve
     from dslocal.engine.measuring import calibrate
 
     machine = probe.probe_machine()
-    measured = calibrate.measured_rates(
-        machine, lambda: conversion_cache.ensure_gguf(resolve.DEFAULT)
-    )
+    measured = calibrate.measured_rates(machine)
     if sizes is not None or parts.gpus:
         machine = _with_gpus(machine, sizes, parts)
     return machine, rates_for(machine, measured)

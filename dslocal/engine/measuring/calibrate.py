@@ -3,13 +3,9 @@
 It is measured once. If other programs kept the cores busy meanwhile, it is measured again the next
 few times that it is asked for: they can only make it slower, so the best measurement counts.
 
-The rate of the RAM tier comes from decoding a small reference model in one thread. A core reads
-its weights about as fast as those of a large model: 8.7 to 12 GB/s were measured on nano,
-8.9 to 10.8 GB/s on a 1.6 GB mixture of experts. That rate times the cores, at most what the memory
-gives when all cores read it, is the rate of the RAM tier. The SSD is measured on the file that
-would be read from it, through the page faults that reading a mapped file causes.
-
-Knows no model names: the caller hands over the reference model's file.
+The rates of the RAM tier are those of llama.cpp's own multiplication (:mod:`.ram_rate`). The SSD is
+measured on the file that would be read from it, through the page faults that reading a mapped file
+causes.
 """
 
 from __future__ import annotations
@@ -18,71 +14,128 @@ import mmap
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO
 
 from dslocal import home
 from dslocal.errors import DslocalError
-from dslocal.plan.load_config import LoadConfig
-from dslocal.plan.machine.bandwidth import SSD_BANDWIDTH, ram_bandwidth
+from dslocal.gguf.tensor_types import GgmlType
+from dslocal.plan.machine.bandwidth import SSD_BANDWIDTH
 from dslocal.plan.machine.machine import Machine
-from dslocal.plan.speed import SMALL_READ, Rates, weight_bytes_per_token
+from dslocal.plan.speed import CPU_EFFICIENCY, SMALL_READ, Rates, TypeRate
 
-if TYPE_CHECKING:
-    from dslocal.engine.model import LlamaModel
+from .ram_rate import MAIN_TYPE, SAMPLE, measure_ram_rates, sample_size
 
-STATE = "rates"  # the name under which rates are remembered
-CONTEXT_TOKENS = 512
-DECODED_TOKENS = 48
-FIRST_TOKEN = 100  # an ordinary text token; which one does not matter
-CORE_SCALING = 0.9  # share of one core's rate that each of several cores reaches
-BANDWIDTH_SHARE = 0.85  # share of the memory's bandwidth that decoding reaches
+STATE = "memory-rates"  # the name under which rates are remembered
 MAX_BUSY_RUNS = 8  # measurements on a busy machine, after which the best of them is final
-RAM_SAMPLE = 96 << 20  # bytes, more than any cache holds
-RAM_PASSES = 3  # the fastest pass counts
+MAX_WAIT_S = 2.0  # for another process that measures
 SSD_PIECE = 4 << 20  # bytes, about one expert's matrix
 SSD_PIECES = 24
 MIN_RATE, MAX_RATE = 1e6, 1e15  # bytes per second; anything else in the state file is damage
 
 
-def measured_rates(machine: Machine, reference_model: Callable[[], Path]) -> Rates | None:
+def measured_rates(machine: Machine) -> Rates | None:
     """Return the rates of this machine: remembered ones, or measured now and remembered.
 
     Args:
-        machine: this machine, as probed.
-        reference_model: Returns the GGUF file of a small model. Called only to measure, since it
-            may have to convert the model first.
+        machine: This machine, as probed.
 
     Returns:
-        The rates, or None when they cannot be measured, for example when the reference model
-        cannot be written.
+        The rates, or None when they cannot be measured, for example in too little memory.
     """
-    known = remembered_rates(machine)
-    busy_runs = _busy_runs(machine)
-    if known and not 0 < busy_runs < MAX_BUSY_RUNS:
-        return known
-    try:
-        ram = _measure_ram_rate(machine, reference_model())
-    except (DslocalError, OSError):
-        return known
-    rates = Rates(0.0, max(ram, known.ram if known else 0.0), SSD_BANDWIDTH * SMALL_READ)
-    entry = {
-        "ram": rates.ram,
-        "ssd": rates.ssd,
-        "one_core": rates.ram / machine.cores,
-        "busy_runs": busy_runs + 1 if _is_busy(machine) else 0,
-    }
-    home.write_state(STATE, {**home.read_state(STATE), _identity(machine): entry})
-    return rates
+    if _is_final(machine):
+        return remembered_rates(machine)
+    with _alone():
+        if _is_final(machine):  # another process has measured meanwhile
+            return remembered_rates(machine)
+        return _measure(machine)
 
 
 def remembered_rates(machine: Machine) -> Rates | None:
     """Return the rates that were measured on this machine before; None where none were."""
     entry = home.read_state(STATE).get(_identity(machine))
-    if isinstance(entry, dict) and all(_is_rate(entry.get(tier)) for tier in ("ram", "ssd")):
-        return Rates(0.0, float(entry["ram"]), float(entry["ssd"]))
-    return None
+    types = entry.get("types", {}) if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(types, dict):
+        return None
+    if not all(map(_is_rate, (entry.get("ram"), entry.get("ssd"), *types.values()))):
+        return None
+    by_type = {kind: float(types[kind.name]) for kind in GgmlType if kind.name in types}
+    return _rates(float(entry["ram"]), by_type, float(entry["ssd"]))
+
+
+def _measure(machine: Machine) -> Rates | None:
+    """Measure the rates and remember the best so far; return what is known afterwards."""
+    known = remembered_rates(machine)
+    try:
+        found = measure_ram_rates(machine.available, machine.cores)
+    except (DslocalError, OSError):
+        return known
+    if found is None:
+        return known
+    types = dict(found.by_type)
+    if known:
+        types[MAIN_TYPE] = max(types[MAIN_TYPE], known.ram)
+        types |= {kind: max(rate, types.get(kind, 0.0)) for kind, rate in known.ram_types}
+    ram = types.pop(MAIN_TYPE)
+    rates = _rates(ram, types, SSD_BANDWIDTH * SMALL_READ)
+    if sample_size(machine.available) == SAMPLE:  # there will not always be as little memory
+        is_busy = found.disturbed or _is_busy(machine)
+        entry = {
+            "ram": ram,
+            "types": {kind.name: rate for kind, rate in types.items()},
+            "ssd": rates.ssd,
+            "busy_runs": _busy_runs(machine) + 1 if is_busy else 0,
+        }
+        home.write_state(STATE, {**home.read_state(STATE), _identity(machine): entry})
+    return rates
+
+
+def _rates(ram: float, by_type: Mapping[GgmlType, float], ssd: float) -> Rates:
+    types = tuple(TypeRate(kind, by_type[kind]) for kind in sorted(by_type))
+    return Rates(0.0, ram, ssd, ram_layer=CPU_EFFICIENCY.layer, ram_types=types)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep other processes from measuring meanwhile: each would get half of the memory's rate.
+
+    One that measures already is waited for, but not for long, since it may have been stopped.
+    Without locks, or a home to write to, nothing is kept away.
+    """
+    file = _lock()
+    try:
+        yield
+    finally:
+        if file:
+            file.close()
+
+
+def _lock() -> IO[bytes] | None:
+    """Return the file that is locked while something measures; None where that cannot be."""
+    try:
+        import fcntl
+
+        folder = home.state_dir()
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / f"{STATE}.lock").open("wb")
+    except (ImportError, OSError):
+        return None
+    end = time.monotonic() + MAX_WAIT_S
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            time.sleep(0.02)
+    return file
+
+
+def _is_final(machine: Machine) -> bool:
+    """Return whether rates are remembered that need no other measurement."""
+    is_known = remembered_rates(machine) is not None
+    return is_known and not 0 < _busy_runs(machine) < MAX_BUSY_RUNS
 
 
 def _busy_runs(machine: Machine) -> int:
@@ -156,46 +209,3 @@ def _seconds_to_fault_in(mapped: mmap.mmap, starts: Sequence[int], threads: int)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(touch, starts))
     return time.perf_counter() - began
-
-
-def _measure_ram_rate(machine: Machine, reference_model: Path) -> float:
-    """Return the bytes per second that all cores together read from RAM while decoding."""
-    from dslocal.engine.model import LlamaModel
-
-    with LlamaModel(reference_model) as model:
-        one_core = _measure_decoding_rate(model)
-    bandwidth = ram_bandwidth(machine) or _measure_bandwidth(machine.cores)
-    scaling = CORE_SCALING if machine.cores > 1 else 1.0
-    return min(one_core * machine.cores * scaling, bandwidth * BANDWIDTH_SHARE)
-
-
-def _measure_decoding_rate(model: LlamaModel) -> float:
-    """Return the bytes per second that one thread reads while decoding."""
-    from dslocal.engine.context import LlamaContext
-
-    with LlamaContext(model, CONTEXT_TOKENS, n_threads=1) as context:
-        context.evaluate([0])
-        seconds = []
-        for n in range(DECODED_TOKENS):
-            began = time.perf_counter()
-            context.evaluate((FIRST_TOKEN + n,))
-            seconds.append(time.perf_counter() - began)
-    first_quartile = sorted(seconds)[DECODED_TOKENS // 4]  # other processes only slow it down
-    return weight_bytes_per_token(model.header, LoadConfig(CONTEXT_TOKENS)) / first_quartile
-
-
-def _measure_bandwidth(cores: int) -> float:
-    """Return the bytes per second that all cores read together from memory that no cache holds."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    import numpy as np
-
-    data = np.ones(RAM_SAMPLE // 8, dtype=np.float64)
-    parts = np.array_split(data, cores)
-    best = 0.0
-    with ThreadPoolExecutor(cores) as pool:
-        for _ in range(RAM_PASSES):
-            began = time.perf_counter()
-            list(pool.map(np.max, parts))
-            best = max(best, data.nbytes / (time.perf_counter() - began))
-    return best

@@ -28,6 +28,7 @@ from dslocal.plan.memory.llamacpp_mirror.compute_buffers import gpu_buffer_sizes
 from dslocal.plan.memory.llamacpp_mirror.micro_batch import NOTHING_IN_RAM
 from dslocal.plan.memory.shape import shape_of
 from dslocal.plan.speed import (
+    CPU_EFFICIENCY,
     GPU_EFFICIENCY,
     NO_LAYER_TIME,
     LayerCount,
@@ -200,7 +201,7 @@ def places_of(
             machine.available - taken,
             alone.compute.host,
             machine.rate or rates.ram,
-            NO_LAYER_TIME if machine.rate else rates.ram_layer,
+            rates.ram_layer,
             idle=buffers.host,
         )
     ]
@@ -218,7 +219,7 @@ def _worker_place(device: RemoteDevice, buffer: int, work: int) -> Place:
     """Return a worker's device as a place."""
     is_cpu = device.kind == "cpu"
     kind: GpuKind = "other" if device.kind == "cpu" else device.kind
-    layer = NO_LAYER_TIME if is_cpu else GPU_EFFICIENCY[kind].layer
+    layer = CPU_EFFICIENCY.layer if is_cpu else GPU_EFFICIENCY[kind].layer
     return Place(
         device.name,
         device.endpoint,

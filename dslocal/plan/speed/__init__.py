@@ -25,6 +25,8 @@ from .rates import (
     SMALL_READ,
     LayerTime,
     Rates,
+    TypeBytes,
+    TypeRate,
     rates_for,
     used_ram_bandwidth,
 )
@@ -54,6 +56,8 @@ __all__ = [
     "Speed",
     "TokenTime",
     "Traffic",
+    "TypeBytes",
+    "TypeRate",
     "WeightReads",
     "WeightRoom",
     "forecast",

@@ -7,7 +7,7 @@ with.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dslocal.gguf.header import GgufHeader
 from dslocal.plan.load_config import LoadConfig, MemoryUse
@@ -42,7 +42,7 @@ class TokenTime:
         read: the bytes that it reads.
         experts: bytes of experts that the CPU multiplies with while others are read; 0 where none
             are read ahead.
-        rates: bytes a second of each tier.
+        rates: bytes a second of each tier; that of RAM is the mean of the weights' types.
         layers: seconds that its layers take besides reading.
     """
 
@@ -145,9 +145,11 @@ def tokens_per_s(
 def _token_time(
     header: GgufHeader, load_config: LoadConfig, read: Traffic, rates: Rates
 ) -> TokenTime:
+    reads = weight_reads(header, load_config)
     experts = 0.0
     if load_config.stream_experts:
-        experts = min(weight_reads(header, load_config).used_in_ram, read.ram + read.ssd)
+        experts = min(reads.used_in_ram, read.ram + read.ssd)
+    rates = replace(rates, ram=rates.of_types(reads.ram_types))
     return TokenTime(read, experts, rates, layer_seconds(header, load_config, rates))
 
 

@@ -1,14 +1,18 @@
 """What a machine gives: the bytes a second that decoding reads from GPU, RAM and SSD.
 
-Rates are measured on this machine, by :mod:`dslocal.engine.measuring.calibrate`; for another
-machine, or a GPU, they are the memory's bandwidth times the share of it that llama.cpp reaches, and
-a layer takes a little time besides, which counts where the memory is fast.
+Rates of RAM are measured on this machine, by :mod:`dslocal.engine.measuring.calibrate`, for each
+type of weights; for another machine, or a GPU, they are the memory's bandwidth times the share of
+it that llama.cpp reaches. A layer takes a little time besides, which counts where the memory is
+fast.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import GpuKind
 from dslocal.plan.machine.bandwidth import (
     SSD_BANDWIDTH,
@@ -19,9 +23,7 @@ from dslocal.plan.machine.bandwidth import (
 from dslocal.plan.machine.machine import Machine
 
 OTHER_RAM = 51.2e9  # bytes a second, where nothing is known: two channels of DDR4
-CORE_RATE = (
-    10e9  # bytes a second that one core reads while decoding (engine/measuring/calibrate.py)
-)
+CORE_RATE = 10e9  # bytes a second that one core reads while decoding (engine/measuring/ram_rate.py)
 SMALL_READ = 0.7  # of its sequential speed that an SSD reaches on an expert's few megabytes
 
 
@@ -65,17 +67,31 @@ CPU_EFFICIENCY = Efficiency(0.65, LayerTime(50e-6, 500e-6))
 NO_LAYER_TIME = LayerTime()
 
 
+class TypeBytes(NamedTuple):
+    """Bytes of weights of a type."""
+
+    type: GgmlType
+    nbytes: float
+
+
+class TypeRate(NamedTuple):
+    """Bytes a second of weights of a type: cores need longer to unpack some than others."""
+
+    type: GgmlType
+    rate: float
+
+
 @dataclass(frozen=True)
 class Rates:
     """Bytes a second that decoding reads from each tier, and what its layers take besides.
 
     Attributes:
         gpu: from the GPU's memory; 0 without one.
-        ram: from RAM.
+        ram: from RAM, of weights of a type that ``ram_types`` does not have.
         ssd: from the SSD.
         gpu_layer: what a layer on the GPU takes besides.
-        ram_layer: what a layer on the CPU takes besides; nothing where ``ram`` was measured, which
-            includes it.
+        ram_layer: what a layer on the CPU takes besides.
+        ram_types: from RAM, of weights of a type.
     """
 
     gpu: float
@@ -83,6 +99,20 @@ class Rates:
     ssd: float
     gpu_layer: LayerTime = NO_LAYER_TIME
     ram_layer: LayerTime = NO_LAYER_TIME
+    ram_types: tuple[TypeRate, ...] = ()
+
+    def of_types(self, read: Iterable[TypeBytes]) -> float:
+        """Return the bytes a second at which weights of several types are read from RAM.
+
+        Args:
+            read: the bytes of each.
+        """
+        rates = dict(self.ram_types)
+        nbytes = seconds = 0.0
+        for part in read:
+            nbytes += part.nbytes
+            seconds += part.nbytes / rates.get(part.type, self.ram)
+        return nbytes / seconds if seconds else self.ram
 
 
 def rates_for(machine: Machine, measured: Rates | None = None) -> Rates:
@@ -99,7 +129,7 @@ def rates_for(machine: Machine, measured: Rates | None = None) -> Rates:
     if measured:
         if measured.gpu:
             gpu, gpu_layer = measured.gpu, measured.gpu_layer
-        return Rates(gpu, measured.ram, measured.ssd, gpu_layer, measured.ram_layer)
+        return replace(measured, gpu=gpu, gpu_layer=gpu_layer)
     bandwidth = used_ram_bandwidth(machine)
     ram = min(bandwidth * CPU_EFFICIENCY.share, machine.cores * CORE_RATE)
     return Rates(gpu, ram, SSD_BANDWIDTH, gpu_layer, CPU_EFFICIENCY.layer)

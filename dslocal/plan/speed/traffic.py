@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 from dslocal.gguf.header import GgufHeader, GgufTensor
 from dslocal.gguf.tensor_names import ROUTED_EXPERTS, tensor_class
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.expert_streaming import reserve, skewed_hit_rate
 from dslocal.plan.load_config import LoadConfig, MemoryUse
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory import dspark
 from dslocal.plan.memory.footprint import kv_bytes_per_token
 from dslocal.plan.memory.placement import EMBEDDINGS, OUTPUT, placed_tensors
+
+from .rates import TypeBytes
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class WeightReads:
         ram_experts: of all routed experts in RAM.
         used: routed experts of a layer that a token uses.
         experts: routed experts of a layer; 0 for a model without any.
+        ram_types: what a token reads in RAM, by type.
     """
 
     gpu: int
@@ -52,6 +56,7 @@ class WeightReads:
     ram_experts: int
     used: int
     experts: int
+    ram_types: tuple[TypeBytes, ...] = ()
 
     @property
     def used_share(self) -> float:
@@ -115,6 +120,8 @@ def weight_reads(header: GgufHeader, load_config: LoadConfig) -> WeightReads:
     """Return the weights that a token reads."""
     gpu = ram = 0
     gpu_experts = ram_experts = 0
+    used, experts = header.of_arch("expert_used_count"), header.of_arch("expert_count")
+    types: dict[GgmlType, float] = {}
     for tensor, on_gpu in _read_tensors(header, load_config):
         is_routed = tensor_class(tensor.name) == ROUTED_EXPERTS
         if is_routed and on_gpu:
@@ -125,8 +132,11 @@ def weight_reads(header: GgufHeader, load_config: LoadConfig) -> WeightReads:
             gpu += tensor.nbytes
         else:
             ram += tensor.nbytes
-    used, experts = header.of_arch("expert_used_count"), header.of_arch("expert_count")
-    return WeightReads(gpu, ram, gpu_experts, ram_experts, used, experts)
+        if not on_gpu:
+            share = used / experts if is_routed and experts else 1.0
+            types[tensor.type] = types.get(tensor.type, 0.0) + tensor.nbytes * share
+    by_type = tuple(TypeBytes(*part) for part in types.items())
+    return WeightReads(gpu, ram, gpu_experts, ram_experts, used, experts, by_type)
 
 
 def weight_room(

@@ -7,7 +7,7 @@ above it show.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -29,6 +29,7 @@ from dslocal.plan.speed import (
     LayerCount,
     Rates,
     TokenTime,
+    TypeBytes,
     WeightReads,
     WeightRoom,
     forecast_times,
@@ -79,7 +80,10 @@ def forecast_rows(found: Assessment, rates: Rates, machine: Machine) -> Iterator
     if room.experts_missing:
         yield from _room_rows(room, reads, streams=config.stream_experts)
     yield "", "so many bytes a second are read"
-    yield from rate_rows(machine, rates, gpu=reads.on_gpu > 0, ssd=room.experts_missing > 0)
+    rows = rate_rows(
+        machine, rates, gpu=reads.on_gpu > 0, ssd=room.experts_missing > 0, ram=reads.ram_types
+    )
+    yield from rows
     counts = [count for count in layer_counts(header, config, rates) if count.seconds]
     if counts:
         yield "", "and the layers take time besides"
@@ -127,7 +131,9 @@ def spread_rows(spread: LayerSpread) -> Iterator[Row]:
     yield "high end:", f"1 / {_ms(spread.seconds)} × {1 + SPREAD:g} = {_speed(high)}"
 
 
-def rate_rows(machine: Machine, rates: Rates, *, gpu: bool, ssd: bool) -> Iterator[Row]:
+def rate_rows(
+    machine: Machine, rates: Rates, *, gpu: bool, ssd: bool, ram: Sequence[TypeBytes] = ()
+) -> Iterator[Row]:
     """Yield where the rates of a machine come from.
 
     Args:
@@ -135,10 +141,14 @@ def rate_rows(machine: Machine, rates: Rates, *, gpu: bool, ssd: bool) -> Iterat
         rates: its rates.
         gpu: whether anything is read on the GPU.
         ssd: whether anything is read from the SSD.
+        ram: the weights that are read in RAM.
     """
     if gpu:
         yield from _gpu_rate_rows(machine, rates)
-    yield "RAM:", _ram_rate(machine, rates)
+    if rates.ram_types and ram:
+        yield from _type_rows(rates, ram)
+    else:
+        yield "RAM:", _ram_rate(machine, rates)
     if ssd:
         yield "SSD:", _ssd_rate(rates)
 
@@ -233,6 +243,20 @@ def _gpu_rate_rows(machine: Machine, rates: Rates) -> Iterator[Row]:
         yield "GPUs:", f"one after the other, ({free}) / ({times}) = {_gbs(bandwidth)}"
     share = f"{kernels.share:g} {REACHED}"
     yield "GPU:", f"{_gbs(bandwidth)} × {share} = {_gbs(rates.gpu)}"
+
+
+def _type_rows(rates: Rates, read: Sequence[TypeBytes]) -> Iterator[Row]:
+    """Yield what weights of each type take, and the rate of them all."""
+    if len(read) > 1:
+        for part in read:
+            rate = rates.of_types([part])
+            took = f"{_mb(part.nbytes)} / {_gbs(rate)} = {_ms(part.nbytes / rate)}"
+            yield f"{part.type.name}:", took
+        sizes = " + ".join(_mb(part.nbytes) for part in read)
+        times = " + ".join(_ms(part.nbytes / rates.of_types([part])) for part in read)
+        yield "RAM:", f"({sizes}) / ({times}) = {_gbs(rates.of_types(read))}, measured here"
+    else:
+        yield "RAM:", f"{_gbs(rates.of_types(read))}, measured here"
 
 
 def _ram_rate(machine: Machine, rates: Rates) -> str:

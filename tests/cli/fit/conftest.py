@@ -17,6 +17,6 @@ def here(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     monkeypatch.setattr(probe, "probe_machine", lambda: HERE)
     state = run.home / "state"
     state.mkdir(exist_ok=True)
-    (state / "rates.json").write_text(
+    (state / "memory-rates.json").write_text(
         json.dumps({f"{HERE.cpu} × {HERE.cores}": {"ram": 2e10, "ssd": 3e9}})
     )
