@@ -18,8 +18,9 @@ are there. The text is the same, bit by bit: only the time of reading changes.
 * :mod:`.streamer`: sees the graph. It pauses after a router's choice, whose matrices are queued in
   the order of multiplication, and before each multiplication until that matrix is there: the
   second matrix is read while the first is multiplied with.
-* :mod:`.lookahead`: the next layer's router on the present hidden state; V4's first layers choose
-  by the token's id, which is certain. Guesses stay only if tokens are quicker with them.
+* :mod:`.lookahead`: the next layer's router on the present hidden state and what is added to it on
+  average; V4's first layers choose by the token's id, which is certain. Guesses stay only if tokens
+  are quicker with them.
 * A prompt touches nearly all experts of a layer: the next layer is then read whole while the
   present one computes, and micro-batches are as large as the plan has them.
 * :mod:`.resident`: what every token needs is locked in memory, or read once.

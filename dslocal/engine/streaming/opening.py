@@ -45,7 +45,7 @@ def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> Ex
         layers = reader.layout.layers.values()
         largest_layer = max(sum(tensor.nbytes for tensor in layer) for layer in layers)
         look_ahead = LookAhead(reader.layout, header, mapped.maps)
-        unlocked = sum(extent.nbytes for extent in always) - locked
+        unlocked = max(0, sum(extent.nbytes for extent in always) - locked)
         store = _store(reader, way, reserve(ram) + unlocked)
         return ExpertStreamer(reader, way, store, look_ahead, whole_layers=3 * largest_layer < room)
     except OSError as e:

@@ -203,7 +203,30 @@ class OwnMemory(ExpertStore):
             self._fetch_into(one, position)
 
     def begin_graph(self) -> None:
-        """See :meth:`ExpertStore.begin_graph`. Take more memory, or give some back."""
+        """See :meth:`ExpertStore.begin_graph`."""
+        self._adapt_to_machine()
+
+    def begin_layer(self, layer: int, *, whole: bool) -> None:
+        """See :meth:`ExpertStore.begin_layer`.
+
+        A prompt can fill the memory within one graph, whose own buffers take memory meanwhile.
+        """
+        self._layer, self._is_scan = layer, whole
+        self._adapt_to_machine()
+
+    def close(self) -> None:
+        """Show the file everywhere, and give all memory back."""
+        with self._lock:
+            for pool in self._pools.values():
+                while self._make_free(pool) is not None:
+                    pass
+            self._overlay.close()
+            with _owned_lock:
+                _owned.difference_update(self._addresses.values())
+            self._addresses.clear()
+
+    def _adapt_to_machine(self) -> None:
+        """Allow more memory to be taken, or give some back, if that was not done just now."""
         if time.monotonic() - self._checked < CHECK_SECONDS:
             return
         with self._lock:
@@ -216,21 +239,6 @@ class OwnMemory(ExpertStore):
                     self._overlay.give_back(position, pool.piece_bytes)
                     pool.given_back.append(position)
             self._checked = time.monotonic()
-
-    def begin_layer(self, layer: int, *, whole: bool) -> None:
-        """See :meth:`ExpertStore.begin_layer`."""
-        self._layer, self._is_scan = layer, whole
-
-    def close(self) -> None:
-        """Show the file everywhere, and give all memory back."""
-        with self._lock:
-            for pool in self._pools.values():
-                while self._make_free(pool) is not None:
-                    pass
-            self._overlay.close()
-            with _owned_lock:
-                _owned.difference_update(self._addresses.values())
-            self._addresses.clear()
 
     def _piece_for(self, one: _ExpertKey) -> int | None:
         """Return a piece for an expert; None where there is none for it. Holds the lock."""

@@ -1,8 +1,9 @@
 """Threads that read the most urgent pieces first, and groups of reads that can be waited for.
 
 Three urgencies: what the present layer multiplies with next, what a later layer is sure to need,
-and guesses. A guess is started only while nothing else waits, two at a time, and is dropped as soon
-as the next layer's experts are known. So it delays a read that is certain by one read at most.
+and guesses. A guess is started only while nothing else waits, and is dropped as soon as the next
+layer's experts are known. Two are read at a time, so that a read that is certain is delayed by one
+read at most; more only while nearly all guesses are right (``max_guesses``).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 Read = Callable[[], None]
-MAX_GUESSES = 2  # that are read at a time
+MAX_GUESSES = 2  # that are read at a time, unless nearly all are right
 ABORT_POLL = 0.05  # seconds between two looks at whether a wait is to end
 
 
@@ -74,12 +75,17 @@ class _Waiting(NamedTuple):
 
 
 class ReadQueue:
-    """A queue and its threads. Close it; that waits for what is being read."""
+    """A queue and its threads. Close it; that waits for what is being read.
+
+    Attributes:
+        max_guesses: How many guesses are read at a time.
+    """
 
     def __init__(self, threads: int) -> None:
         """Start the threads."""
         self._waiting: dict[Urgency, deque[_Waiting]] = {urgency: deque() for urgency in Urgency}
         self._changed = threading.Condition()
+        self.max_guesses = MAX_GUESSES
         self._guesses = 0  # being read
         self._closing = False
         self._threads = [
@@ -153,6 +159,6 @@ class ReadQueue:
         for urgency in (Urgency.NOW, Urgency.SOON):
             if self._waiting[urgency]:
                 return urgency
-        if self._waiting[Urgency.GUESS] and self._guesses < MAX_GUESSES:
+        if self._waiting[Urgency.GUESS] and self._guesses < self.max_guesses:
             return Urgency.GUESS
         return None

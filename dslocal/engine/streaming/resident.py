@@ -54,7 +54,7 @@ def keep_resident(
     Raises:
         EngineError: A piece cannot be read.
     """
-    wanted = sorted(extents)
+    wanted = _joined(extents)
     queue = ReadQueue(threads)
     try:
         reads = [
@@ -74,6 +74,24 @@ def keep_resident(
             break
         locked += extent.nbytes
     return locked
+
+
+def _joined(extents: Iterable[Extent]) -> list[Extent]:
+    """Return extents in order, those that follow each other within a page as one.
+
+    Linux locks a folio at once if all of it is locked by one call; the memory of others it
+    reports as free until it tries to take it.
+    """
+    joined: list[Extent] = []
+    for extent in sorted(extents):
+        last = joined[-1] if joined else None
+        end = last.start + last.nbytes if last else 0
+        if last and last.file == extent.file and extent.start - end < mmap.PAGESIZE:
+            nbytes = extent.start + extent.nbytes - last.start
+            joined[-1] = last._replace(nbytes=nbytes)
+        else:
+            joined.append(extent)
+    return joined
 
 
 def _parts(extent: Extent) -> Iterator[Extent]:

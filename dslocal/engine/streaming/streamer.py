@@ -33,9 +33,9 @@ from dslocal.gguf import libraries
 from dslocal.types import StreamingUse
 
 from .disk import DiskReader, ReadingWay
-from .expert_layout import ExpertTensor
+from .expert_layout import ExpertTensor, Extent
 from .lookahead import LookAhead, Trial
-from .read_queue import ReadGroup, ReadQueue, Urgency
+from .read_queue import MAX_GUESSES, ReadGroup, ReadQueue, Urgency
 from .store import ExpertStore
 
 CHOICE = b"ffn_moe_topk-"  # the node with the chosen experts: int32 [tokens, used]
@@ -44,6 +44,8 @@ HEAD_BYTES = NAME_OFFSET + len(ROUTER) - OP_OFFSET  # of a node: its operation u
 MAPPED = b"_Mapped"  # ends the name of a buffer that is a mapped file
 MOST_EXPERTS = 0.5  # the share of a layer's experts from which on the whole next layer is read
 MAX_GUESS_TOKENS = 8  # tokens of a batch for which single experts are guessed
+SURE = 0.9  # the share of right guesses from which on all threads read them
+MEAN_LAYERS = 50  # that this share is the mean of, roughly
 
 
 class ExpertStreamer(GraphObserver):
@@ -86,16 +88,21 @@ class ExpertStreamer(GraphObserver):
         self._values = NodeValues()
         self._multiplication = bytes(ctypes.c_int(operation("MUL_MAT_ID")))
         self._lookup = operation("GET_ROWS")
-        self._buffer_name = libraries.symbol(
-            "ggml_backend_buffer_name", ctypes.c_char_p, ctypes.c_void_p
+        pointer = ctypes.c_void_p
+        self._buffer_name = libraries.symbol("ggml_backend_buffer_name", ctypes.c_char_p, pointer)
+        self._buffer_base = libraries.symbol("ggml_backend_buffer_get_base", pointer, pointer)
+        self._buffer_size = libraries.symbol(
+            "ggml_backend_buffer_get_size", ctypes.c_size_t, pointer
         )
         self._tensors = {t.name: t for layer in self._layout.layers.values() for t in layer}
         self._order = {layer: list(found) for layer, found in self._layout.layers.items()}
         self._placed: set[str] = set()  # tensors of which it is known where llama.cpp has them
+        self._addresses: dict[str, int] = {}  # where tensors are mapped, also those to come
         self._elsewhere: set[str] = set()  # tensors that are not in mapped memory, but on a GPU
         self._groups: dict[str, ReadGroup] = {}  # what each tensor's multiplication waits for
         self._router_inputs: dict[int, int] = {}
         self._guessed: dict[int, set[int]] = {}  # experts by layer, of the present graph
+        self._right_share = 0.0  # of the guesses for the last layers
         self._graph_tokens = 0
         self._graph_began = self._last_choice = 0.0
         self._last_layer = -1
@@ -125,8 +132,7 @@ class ExpertStreamer(GraphObserver):
             return self._before_multiplication(tensor_at(address))
         name = head[NAME_OFFSET - OP_OFFSET :]
         if name == ROUTER:
-            node = tensor_at(address)
-            self._router_inputs[_layer(node.name)] = node.src[1]
+            self._note_router(tensor_at(address))
         return name.startswith(CHOICE)
 
     def take(self, address: int) -> None:
@@ -168,12 +174,18 @@ class ExpertStreamer(GraphObserver):
         self._queue.forget(layer)
         guessed = self._guessed.pop(layer, set())
         if guessed:
-            right = len(guessed.intersection(experts))
-            self._use.add(guessed=len(guessed), guessed_right=right)
+            self._count_guesses(len(guessed), len(guessed.intersection(experts)))
         for tensor in self._order[layer]:
             if tensor.name not in self._elsewhere:
                 reads = self._missing_reads(tensor, experts)
                 self._groups[tensor.name] = self._queue.submit(reads, Urgency.NOW, layer)
+
+    def _count_guesses(self, guessed: int, right: int) -> None:
+        """Take note of how many guesses for a layer were right."""
+        self._use.add(guessed=guessed, guessed_right=right)
+        self._right_share += (right / guessed - self._right_share) / MEAN_LAYERS
+        is_sure = self._right_share >= SURE
+        self._queue.max_guesses = self.way.threads if is_sure else MAX_GUESSES
 
     def _missing_reads(self, tensor: ExpertTensor, experts: Iterable[int]) -> list[partial[None]]:
         """Return the reads of those experts that are not in memory, and count them."""
@@ -196,16 +208,18 @@ class ExpertStreamer(GraphObserver):
         if node.op == self._lookup and layer == min(self._order):
             self._read_by_token(layer, self._values.copy(node.src[1]).ravel())
         following = layer + 1
-        if following not in self._order or self._is_by_token(following):
-            return
+        is_open = following in self._order and not self._is_by_token(following)
         if is_whole:
-            if self._whole_layers:
+            if is_open and self._whole_layers:
                 every = range(self._order[following][0].n_experts)
                 self._queue_ahead(following, every, Urgency.SOON)
             return
         router_input = self._router_inputs.get(layer)
-        if router_input and len(chosen) <= MAX_GUESS_TOKENS and self._trial.is_on:
-            hidden = self._values.copy(router_input)[0, 0]
+        if not router_input or len(chosen) > MAX_GUESS_TOKENS or self._trial.verdict is False:
+            return
+        hidden = self._values.copy(router_input)[0, 0]
+        self._look_ahead.learn(layer, hidden)
+        if is_open and self._trial.is_on:
             guess = partial(self._guess, following, hidden)
             self._queue.submit([guess], Urgency.GUESS, following)
 
@@ -231,9 +245,10 @@ class ExpertStreamer(GraphObserver):
             self._queue_ahead(layer, experts, Urgency.GUESS)
 
     def _queue_ahead(self, layer: int, experts: Iterable[int], urgency: Urgency) -> None:
+        """Queue reads for a later layer, as far as llama.cpp has that mapped, and so may use it."""
         listed = list(experts)
         for tensor in self._order[layer]:
-            if tensor.name not in self._elsewhere:
+            if tensor.name in self._addresses and tensor.name not in self._elsewhere:
                 reads = [partial(self._fetch_ahead, tensor, expert) for expert in listed]
                 self._queue.submit(reads, urgency, layer)
 
@@ -241,8 +256,10 @@ class ExpertStreamer(GraphObserver):
         """Read an expert before it is certain that it is needed now, where it is missing."""
         absent = self._store.missing(tensor, expert)
         if absent:
+            graph = self._graph_began
             self._store.fetch(tensor, expert)
-            if tensor.name in self._placed:
+            is_in_time = self._last_layer < tensor.layer and self._graph_began == graph
+            if tensor.name in self._placed and is_in_time:  # else it was counted as missing
                 self._use.add(ahead_bytes=absent)
 
     def _before_multiplication(self, node: GraphTensor) -> bool:
@@ -263,15 +280,47 @@ class ExpertStreamer(GraphObserver):
 
     def _note_place(self, tensor: ExpertTensor, weight: GraphTensor) -> None:
         """Take note of where llama.cpp has a tensor, the first time that it comes."""
-        name = self._buffer_name(weight.buffer) if weight.buffer else b""
-        if not (name or b"").endswith(MAPPED):
+        is_expected = self._addresses.get(tensor.name, weight.data) == weight.data
+        if not self._is_mapped(weight) or not is_expected:
             self._elsewhere.add(tensor.name)
             return
         self._placed.add(tensor.name)
-        self._store.place(tensor, weight.data)
+        self._place_file(tensor.extent(0), weight)
         self._order[tensor.layer] = sorted(  # those that have come keep their order
             self._order[tensor.layer], key=lambda one: one.name not in self._placed
         )
+
+    def _note_router(self, node: GraphTensor) -> None:
+        """Take note of where a router's input is, and the first time, of where its weights are."""
+        layer = _layer(node.name)
+        if layer not in self._router_inputs:
+            weight = tensor_at(node.src[0])
+            stored = self._layout.tensors.get(weight_name(weight.name))
+            if stored and self._is_mapped(weight):
+                self._place_file(stored.extent, weight)
+        self._router_inputs[layer] = node.src[1]
+
+    def _is_mapped(self, weight: GraphTensor) -> bool:
+        name = self._buffer_name(weight.buffer) if weight.buffer else b""
+        return (name or b"").endswith(MAPPED)
+
+    def _place_file(self, piece: Extent, weight: GraphTensor) -> None:
+        """Place the experts that are mapped with a weight: they are read before the graph has them.
+
+        A buffer is a piece of its file's mapping, from the first of its tensors to the last.
+
+        Args:
+            piece: Where the file has the weight.
+            weight: The weight, in mapped memory.
+        """
+        begin = self._buffer_base(weight.buffer)
+        end = begin + self._buffer_size(weight.buffer)
+        for tensor in self._tensors.values():
+            address = weight.data + tensor.start - piece.start
+            is_inside = begin <= address and address + tensor.nbytes <= end
+            if tensor.file == piece.file and is_inside and tensor.name not in self._addresses:
+                self._addresses[tensor.name] = address
+                self._store.place(tensor, address)
 
     def _wait_for(self, tensor: ExpertTensor) -> None:
         group = self._groups.pop(tensor.name, None)

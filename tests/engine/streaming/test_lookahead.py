@@ -81,6 +81,26 @@ def test_a_router_chooses_as_llama_cpp_does(shape: str, tmp_path: Path) -> None:
     assert bool(by_token) == (shape == "deepseek-v4")
 
 
+def test_what_layers_add_on_average_is_part_of_the_guess(tmp_path: Path) -> None:
+    """Proves that a change between two routers that is always the same is expected again, and
+    that a hidden state of an earlier graph is not taken for that of the layer before.
+    """
+    path = write_moe(tmp_path, "deepseek-v3")
+    look_ahead = open_look_ahead(path)
+    width = read_layout(path).tensors["blk.1.ffn_gate_inp.weight"].tensor.shape[0]
+    random = np.random.default_rng(3)
+    before, after, other = (random.normal(size=(1, width)).astype(np.float32) for _ in range(3))
+    first, second = 1, 2
+    for router_input in (other, after):
+        assert set(look_ahead.choose(second, router_input) or ()) != set(
+            look_ahead.guess(second, before) or ()
+        )
+    look_ahead.learn(second, other)  # nothing is known of the layer before
+    look_ahead.learn(first, before)
+    look_ahead.learn(second, after)
+    assert look_ahead.guess(second, before) == look_ahead.choose(second, after)
+
+
 @pytest.mark.parametrize(("with_guesses", "pays"), [(0.8, True), (1.0, False), (1.2, False)])
 def test_guesses_stay_where_tokens_are_quicker(with_guesses: float, pays: bool) -> None:
     """Proves it while the first tokens, which fill the memory, take far longer than the others."""

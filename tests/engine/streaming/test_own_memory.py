@@ -205,6 +205,41 @@ def test_memory_that_others_need_is_given_back(kept: MappedModel) -> None:
     assert kept.held == everything
 
 
+def test_memory_is_given_back_within_a_graph(kept: MappedModel) -> None:
+    """Proves it layer by layer: a long prompt is one graph, in which all memory can be taken."""
+    tensor = kept.tensors[0]
+    for expert in range(4):
+        kept.store.fetch(tensor, expert)
+    assert kept.held > 0
+    kept.room = 0
+    kept.store.begin_layer(1, whole=True)
+    assert kept.held == 0
+    assert kept.seen(tensor) == kept.stored(tensor)
+
+
+def test_a_prompt_reads_each_expert_once(
+    v3: Path, monkeypatch: pytest.MonkeyPatch, calls: ColdCalls
+) -> None:
+    """Proves that layers are known where they are mapped before the graph comes to them: experts
+    that are read ahead go to where they stay.
+    """
+    layout = read_layout(v3)
+    first = min(layout.layers)
+    later = [
+        tensor for number, layer in layout.layers.items() if number > first for tensor in layer
+    ]
+    assert later
+    with streaming(v3, monkeypatch, calls) as context:
+        calls.requested.clear()
+        calls.read_direct.clear()
+        context.prefill(list(range(5, 205)))
+    experts = [tensor.extent(n) for tensor in later for n in range(tensor.n_experts)]
+    assert not set(experts).intersection(calls.requested)
+    for extent in experts:
+        assert calls.read_direct.count(extent.whole_pages()) <= 1
+    assert any(extent.whole_pages() in calls.read_direct for extent in experts)
+
+
 def test_of_a_failing_disk_nothing_is_kept(kept: MappedModel, calls: ColdCalls) -> None:
     tensor = kept.tensors[0]
     calls.fails = True

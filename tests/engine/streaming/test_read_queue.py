@@ -62,8 +62,11 @@ def test_what_a_layer_knows_replaces_what_was_expected_of_it() -> None:
     assert blocked.finish() == ["certain", "later"]
 
 
-def test_few_guesses_are_read_at_a_time() -> None:
+@pytest.mark.parametrize("allowed", [MAX_GUESSES, MAX_GUESSES + 1])
+def test_few_guesses_are_read_at_a_time(allowed: int) -> None:
     queue, go = ReadQueue(MAX_GUESSES + 2), threading.Event()
+    if allowed != MAX_GUESSES:
+        queue.max_guesses = allowed
     reads = threading.Semaphore(0)
 
     def guess() -> None:
@@ -71,7 +74,7 @@ def test_few_guesses_are_read_at_a_time() -> None:
         go.wait()
 
     group = queue.submit([guess] * 6, Urgency.GUESS, 1)
-    for _ in range(MAX_GUESSES):
+    for _ in range(allowed):
         assert reads.acquire(timeout=10)
     queue.submit([lambda: None], Urgency.NOW, 1).wait(never)  # a thread is free for it
     assert not reads.acquire(blocking=False)
