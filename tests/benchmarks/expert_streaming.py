@@ -1,15 +1,18 @@
 """A mixture of experts larger than its memory: streamed, and as llama.cpp reads it through mmap.
 
     python tests/benchmarks/expert_streaming.py FOLDER decode [--router uniform|zipf] [--gib 4]
-    python tests/benchmarks/expert_streaming.py FOLDER prefill
+    python tests/benchmarks/expert_streaming.py FOLDER prefill|memory
     python tests/benchmarks/expert_streaming.py FOLDER forecast
     python tests/benchmarks/expert_streaming.py FOLDER equal
 
 A random V3-shaped model of 7.1 GB in Q8_0 (18 layers of 64 experts, 8 used), kept in FOLDER, in a
 memory cgroup; what the page cache holds of the file is dropped before each run. Streaming and mmap
 take turns; medians. Tokens are random, and the routers' biases are set so that all experts are
-chosen equally often, or the n-th most frequent 1/n as often (Zipf). ``forecast`` compares with
-``dslocal fit``'s middle in 2, 3, 4 and 6 GiB, ``equal`` 200 greedy tokens and 200 with a seed.
+chosen equally often, or the n-th most frequent 1/n as often (Zipf). The disk is measured before and
+after the tokens that count, with reads of single experts, as many at a time as streaming has: its
+rate differs from minute to minute. ``memory`` is ``prefill``, and besides with a model that is in
+memory whole: what computing alone takes. ``forecast`` compares with ``dslocal fit``'s middle in 2,
+3, 4 and 6 GiB, ``equal`` 200 greedy tokens and 200 with a seed.
 Needs root. ``--tokens``, ``--repeat`` and ``--guess on|off`` change what is run. ``--gpu`` keeps
 all but the experts on a GPU, whose libraries ``LLAMA_CPP_LIB_PATH`` names.
 """
@@ -20,6 +23,7 @@ import argparse
 import ctypes
 import json
 import os
+import random
 import subprocess
 import sys
 import sysconfig
@@ -28,7 +32,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dslocal.engine.streaming.disk import ReadingWay
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
@@ -39,8 +46,10 @@ GIGABYTES = 6.6  # of the checkpoint: 7.1 GB in Q8_0
 N_VOCAB = 320
 FIRST_TOKEN = 3  # those before are special
 WARM_UP = 24  # tokens that do not count: they fill the memory
+DISK_SECONDS = 1.5  # that the disk is measured for, before and after
 PREFILL_TOKENS = 1024
 CONTEXT = 2048
+ALL_GIB = 16  # of a cgroup that holds the model whole
 SIZES = (2, 3, 4, 6)  # GiB of the cgroups of ``forecast``
 SHAPING_TOKENS = 256
 ALL_LAYERS = 1000
@@ -146,6 +155,7 @@ def child(path: Path, way: str, task: str, tokens: int, guess: str, gpu: bool) -
     """Run one measurement in this process, and print it as JSON."""
     from dslocal.engine import LlamaContext, LlamaModel
     from dslocal.engine.measuring.benchmark import measure_prefill
+    from dslocal.engine.streaming.lookahead import TRIAL_TOKENS
     from dslocal.plan.load_config import LoadConfig
 
     config = LoadConfig(CONTEXT, stream_experts=way == "stream")
@@ -154,19 +164,20 @@ def child(path: Path, way: str, task: str, tokens: int, guess: str, gpu: bool) -
     found: dict[str, Any] = {}
     with LlamaModel(path, config) as loaded, LlamaContext(loaded, config) as context:
         if context.streamer:
-            found["rate"] = context.streamer.way.rate
             found["way"] = str(context.streamer.way)
             if guess != "auto":
                 context.streamer.allow_guesses(guess == "on")
         if task == "prefill":
             found["tokens_per_s"] = measure_prefill(context, random_tokens(PREFILL_TOKENS))
         else:
-            for token in random_tokens(WARM_UP):
+            warm_up = TRIAL_TOKENS if context.streamer else WARM_UP  # guesses are decided on then
+            for token in random_tokens(warm_up):
                 context.evaluate([token])
+            rates = [disk_rate(path, context.streamer.way)] if context.streamer else []
             used = context.streamer.use if context.streamer else None
             read, cpu = bytes_read(), time.process_time()
             began = time.perf_counter()
-            for token in random_tokens(WARM_UP + tokens)[WARM_UP:]:
+            for token in random_tokens(warm_up + tokens)[warm_up:]:
                 context.evaluate([token])
             seconds = time.perf_counter() - began
             found["tokens_per_s"] = tokens / seconds
@@ -174,7 +185,36 @@ def child(path: Path, way: str, task: str, tokens: int, guess: str, gpu: bool) -
             found["cpu_s_per_token"] = (time.process_time() - cpu) / tokens
             if context.streamer and used:
                 found |= (context.streamer.use - used).as_json()
+                rates.append(disk_rate(path, context.streamer.way))
+                found["rate"] = sum(rates) / len(rates)
     print(json.dumps(found))
+
+
+def disk_rate(path: Path, way: ReadingWay) -> float:
+    """Return the bytes a second that the disk gives to reads of single experts, at random."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from dslocal.engine.streaming.disk import DiskReader
+    from dslocal.engine.streaming.expert_layout import read_layout
+    from dslocal.engine.streaming.system_calls import LinuxCalls, page_buffer
+
+    layout = read_layout(path)
+    tensors = [tensor for layer in layout.layers.values() for tensor in layer]
+    began = time.perf_counter()
+
+    def read(number: int) -> int:
+        chance, done = random.Random(number), 0
+        buffer = page_buffer(max(tensor.expert_bytes for tensor in tensors))
+        while time.perf_counter() - began < DISK_SECONDS:
+            tensor = chance.choice(tensors)
+            pages = tensor.extent(chance.randrange(tensor.n_experts)).whole_pages()
+            reader.read_direct(pages, buffer[: pages.nbytes])
+            done += pages.nbytes
+        return done
+
+    with DiskReader(layout, LinuxCalls()) as reader, ThreadPoolExecutor(way.threads) as pool:
+        nbytes = sum(pool.map(read, range(way.threads)))
+        return nbytes / (time.perf_counter() - began)
 
 
 def bytes_read() -> int:
@@ -207,26 +247,33 @@ def forget(path: Path) -> None:
 def compare(path: Path, task: str, options: argparse.Namespace) -> None:
     """Print the medians of streaming and mmap, which take turns."""
     runs: dict[str, list[dict[str, Any]]] = {"mmap": [], "stream": []}
+    if task == "memory":
+        task, runs["memory"] = "prefill", []
     for _ in range(options.repeat):
         for way, found in runs.items():
             tokens = options.tokens if way == "stream" else max(4, options.tokens // 3)
             asked = [way, task, str(tokens), options.guess]
             asked += ["--gpu"] if options.gpu else []
-            found.append(measured(path, options.gib, *asked))
+            found.append(measured(path, ALL_GIB if way == "memory" else options.gib, *asked))
             print(f"load {os.getloadavg()[0]:.1f}", way, found[-1], flush=True)
     speeds = {way: median(one["tokens_per_s"] for one in found) for way, found in runs.items()}
+    if "memory" in speeds:
+        print(f"in memory whole: {speeds['memory']:.2f} tokens/s")
     print(
         f"{task}, {options.router}, {options.gib} GiB: mmap {speeds['mmap']:.2f},"
         f" streamed {speeds['stream']:.2f} tokens/s: {speeds['stream'] / speeds['mmap']:.1f} times"
     )
     if task == "decode":
-        middle = sorted(runs["stream"], key=lambda one: one["tokens_per_s"])[options.repeat // 2]
-        given = middle["read_per_token"] * middle["tokens_per_s"]
-        print(
-            f"{given / 1e6:,.0f} MB/s on average of {middle['rate'] / 1e6:,.0f} MB/s measured"
-            f" at that depth: {given / middle['rate']:.0%}; the rest is computing:"
-            f" {middle['cpu_s_per_token']:.3f} CPU seconds a token"
-        )
+        shares = []
+        for one in runs["stream"]:
+            given = one["read_per_token"] * one["tokens_per_s"]
+            shares.append(given / one["rate"])
+            print(
+                f"{given / 1e6:,.0f} MB/s on average of {one['rate'] / 1e6:,.0f} MB/s measured"
+                f" at that depth: {shares[-1]:.0%}; the rest is computing:"
+                f" {one['cpu_s_per_token']:.3f} CPU seconds a token"
+            )
+        print(f"median {median(shares):.0%} of the disk's rate")
 
 
 def forecasts(path: Path, options: argparse.Namespace) -> None:
