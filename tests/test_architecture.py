@@ -7,8 +7,10 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 from support.cli.running import BINARY, clean_environment, python
 
@@ -90,6 +92,49 @@ def test_a_breach_is_noticed(tmp_path: Path) -> None:
     for package, _, imported in BREACHES:
         assert f"dslocal.{package} -> {imported} " in done.stdout, done.stdout
     assert "dslocal.misplaced" in done.stdout
+
+
+def import_cycle(graph: grimp.ImportGraph) -> list[str]:
+    """Return the first cycle of files that import each other, the first one twice; none without.
+
+    All imports count, those inside functions and those for types too. What an ``__init__.py``
+    imports does not: it only hands names on.
+    """
+    packages = {module for module in graph.modules if graph.find_children(module)}
+    files = graph.modules - packages
+    imported = {file: graph.find_modules_directly_imported_by(file) & files for file in files}
+    try:
+        TopologicalSorter(imported).prepare()
+    except CycleError as e:
+        return list(e.args[1])
+    return []
+
+
+def test_files_do_not_import_each_other() -> None:
+    graph = grimp.build_graph("dslocal", cache_dir=None)
+    assert len(graph.modules) > 500
+    assert import_cycle(graph) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from .upper import name",
+        "def f():\n    import invented.upper",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from invented import upper",
+    ],
+)
+def test_a_cycle_is_noticed(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "invented"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .upper import name\n")
+    (package / "upper.py").write_text("from .lower import name\n")
+    (package / "lower.py").write_text("name = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert import_cycle(grimp.build_graph("invented", cache_dir=None)) == []
+    (package / "lower.py").write_text(f"{source}\n")
+    found = import_cycle(grimp.build_graph("invented", cache_dir=None))
+    assert set(found) == {"invented.lower", "invented.upper"}
 
 
 def test_ci_runs_the_readmes_second_command() -> None:

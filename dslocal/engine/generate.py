@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dslocal.errors import EngineError
 from dslocal.types import FinishReason, Timings, TokenLogprobs
 
-from .context import LlamaContext
+from .evaluating_context import EvaluatingContext
 from .interface import AnswerSteering
 from .interrupt import abort_on_signal
 from .sampling.sampler import Sampler
@@ -32,7 +32,7 @@ class Generation:
 
     def __init__(
         self,
-        context: LlamaContext,
+        context: EvaluatingContext,
         prompt: Sequence[int],
         sampler: Sampler,
         *,

@@ -37,7 +37,7 @@ from .protocols.protocol import (
 from .retry import with_retries
 
 if TYPE_CHECKING:
-    from .context import RemoteContext
+    from .conversation import RemoteConversation
 
 BUFFERED_TOKENS = 32  # from so many on, an answer that comes all at once is no chance
 BUFFERED_SHARE = 0.05  # of the time since the request, within which all of it came
@@ -45,10 +45,6 @@ BUFFERED_RATE = 5000.0  # tokens/s that no engine makes for one answer
 BUFFERED_S = 1.0
 LIKELIEST = 20  # tokens among which one is looked for that a grammar allows; vLLM's limit
 MAX_REST = 4  # events after the last token that are read
-BUFFERED = (
-    "the answer came all at once: something between here and the engine, such as a proxy, holds "
-    "it back (nginx: proxy_buffering off)"
-)
 
 
 class _Here(Enum):
@@ -71,7 +67,7 @@ class RemoteGeneration:
         logprobs: One entry a token, if they were asked for.
     """
 
-    def __init__(self, context: RemoteContext, request: GenerationRequest) -> None:
+    def __init__(self, context: RemoteConversation, request: GenerationRequest) -> None:
         """Prepare an answer; iteration starts it."""
         self._context = context
         self._request = request

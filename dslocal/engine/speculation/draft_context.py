@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dslocal.engine import llama_log
-from dslocal.engine.context import LlamaContext
 from dslocal.engine.decode import decode
+from dslocal.engine.evaluating_context import EvaluatingContext
 from dslocal.engine.llama_params import draft_context_params
 from dslocal.engine.logit_views import LogitViews
 from dslocal.engine.model import LlamaModel
@@ -73,7 +73,12 @@ class DraftContext:
     """
 
     def __init__(
-        self, target: LlamaContext, model: LlamaModel, kind: int, limits: DraftLimits, what: str
+        self,
+        target: EvaluatingContext,
+        model: LlamaModel,
+        kind: int,
+        limits: DraftLimits,
+        what: str,
     ) -> None:
         """Make a context of ``model`` with as many positions as the target's.
 
@@ -103,7 +108,7 @@ class DraftContext:
         self._sampler = self._make_sampler() if target.load_config.n_gpu_layers else None
         self._fill_struct(int(params.n_batch))
 
-    def _params(self, target: LlamaContext, kind: int, limits: DraftLimits) -> Any:
+    def _params(self, target: EvaluatingContext, kind: int, limits: DraftLimits) -> Any:
         params = draft_context_params(target.load_config, target.handle, kind, limits.outputs)
         if limits.rows is not None:
             params.n_batch = params.n_ubatch = min(limits.rows, params.n_ubatch)

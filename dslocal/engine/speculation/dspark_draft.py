@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dslocal.engine.context import LlamaContext
+from dslocal.engine.evaluating_context import EvaluatingContext
 from dslocal.engine.llama_params import PLAIN_CONTEXT
 from dslocal.engine.model import LlamaModel
 from dslocal.gguf import libraries
@@ -40,7 +40,7 @@ class DsparkDrafter(ModelDrafter):
 
     what = "DSpark draft model"
 
-    def __init__(self, target: LlamaContext, model: LlamaModel) -> None:
+    def __init__(self, target: EvaluatingContext, model: LlamaModel) -> None:
         """Draft with ``model``, which :func:`dslocal.plan.mtp_file.join_header` has checked."""
         super().__init__(target)
         self._model = model

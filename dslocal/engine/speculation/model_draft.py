@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from dslocal.engine.context import LlamaContext
+from dslocal.engine.evaluating_context import EvaluatingContext
 from dslocal.errors import EngineError
 
 from .draft_context import DraftContext
@@ -21,7 +21,7 @@ class ModelDrafter(ABC):
 
     what: ClassVar[str]  # what drafts, in messages
 
-    def __init__(self, target: LlamaContext) -> None:
+    def __init__(self, target: EvaluatingContext) -> None:
         """Draft for ``target``.
 
         Raises:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dslocal.engine.context import LlamaContext
+from dslocal.engine.evaluating_context import EvaluatingContext
 from dslocal.engine.llama_params import MTP_CONTEXT
 from dslocal.engine.model import LlamaModel
 from dslocal.errors import EngineError
@@ -51,7 +51,7 @@ class MtpDrafter(ModelDrafter):
     lengths = LENGTHS
     what = "MTP layer"
 
-    def __init__(self, target: LlamaContext, layer: LlamaModel | None = None) -> None:
+    def __init__(self, target: EvaluatingContext, layer: LlamaModel | None = None) -> None:
         """Draft with ``layer``, a model of its own, or with the layer in the target's model."""
         super().__init__(target)
         self._layer = layer or target.model

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dslocal.engine.context import LlamaContext
+from dslocal.engine.evaluating_context import EvaluatingContext
 from dslocal.plan.load_config import MAX_NGRAM_DRAFTS
 
 NGRAM_SIZES = (3, 2)  # tokens that must have come before, the surer size first
@@ -22,7 +22,7 @@ class NgramDrafter:
     lengths = LENGTHS
     is_listening = True
 
-    def __init__(self, target: LlamaContext) -> None:
+    def __init__(self, target: EvaluatingContext) -> None:
         self._target = target
         self._ends: dict[tuple[int, ...], int] = {}  # where an n-gram last ended
         self._indexed = 0  # tokens whose n-grams are in it

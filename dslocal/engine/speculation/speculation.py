@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
-from dslocal.engine.context import SMALL_MODEL_BYTES, LlamaContext
+from dslocal.engine.evaluating_context import SMALL_MODEL_BYTES, EvaluatingContext
 from dslocal.engine.model import LlamaModel
 from dslocal.errors import EngineError
 from dslocal.plan.load_config import LoadConfig
@@ -79,7 +79,7 @@ class Speculation:
 
     def __init__(
         self,
-        context: LlamaContext,
+        context: EvaluatingContext,
         drafter: Drafter,
         draft_length: DraftLength,
         clock: Callable[[], float] | None = None,
@@ -195,7 +195,7 @@ def _cycle_clock(load_config: LoadConfig) -> Callable[[], float]:
 
 
 def enable_speculation(
-    context: LlamaContext, mode: DraftMode, draft_model: LlamaModel | None = None
+    context: EvaluatingContext, mode: DraftMode, draft_model: LlamaModel | None = None
 ) -> Speculation | None:
     """Let ``context`` draft: with a draft model or MTP layer if it is loaded, otherwise by n-grams.
 
@@ -219,7 +219,7 @@ def enable_speculation(
     return Speculation(context, drafter, draft_length)
 
 
-def _drafter_for(context: LlamaContext, draft_model: LlamaModel | None) -> Drafter:
+def _drafter_for(context: EvaluatingContext, draft_model: LlamaModel | None) -> Drafter:
     """Return what drafts for ``context``."""
     from .dspark_draft import DsparkDrafter
     from .mtp_draft import MtpDrafter
