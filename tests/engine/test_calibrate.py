@@ -23,6 +23,7 @@ from dslocal.plan.machine.machine import Machine
 
 MIB, GIB = 1 << 20, 1 << 30
 
+LEAST_AVAILABLE = 512 * MIB  # with which a machine of two cores is measured
 MACHINE = Machine("linux", "some CPU", 2, 8 * GIB, 8 * GIB)
 
 
@@ -150,14 +151,14 @@ def test_rates_that_a_small_model_gave_are_not_used(
 
 
 def test_too_little_memory_to_measure(elsewhere: Run) -> None:
-    full = dataclasses.replace(MACHINE, available=3 * ram_rate.MIN_SAMPLE)
+    full = dataclasses.replace(MACHINE, available=LEAST_AVAILABLE - 1 * MIB)
     assert calibrate.measured_rates(full) is None
     assert calibrate.remembered_rates(full) is None
 
 
 def test_what_little_memory_gave_is_not_remembered(elsewhere: Run) -> None:
     """A cache may hold much of a small sample, and there will not always be as little memory."""
-    little = dataclasses.replace(MACHINE, available=4 * ram_rate.MIN_SAMPLE)
+    little = dataclasses.replace(MACHINE, available=LEAST_AVAILABLE)
     assert calibrate.measured_rates(little) is not None
     assert calibrate.remembered_rates(little) is None
 
@@ -207,12 +208,30 @@ from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.machine.machine import Machine
 libraries.require()
 pages = int(open("/proc/self/statm").read().split()[0])
-limit = pages * resource.getpagesize() + ram_rate.MIN_SAMPLE
+limit = pages * resource.getpagesize() + ram_rate.LEAST_SAMPLE // 2
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 print(calibrate.measured_rates(Machine("linux", "some CPU", 2, 8 << 30, 8 << 30)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("None\n", 0), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("available", "threads", "nbytes"),
+    [
+        (511 * MIB, 2, 0),
+        (512 * MIB, 2, 128 * MIB),
+        (1 * GIB, 2, 256 * MIB),
+        (512 * GIB, 8, 256 * MIB),
+        (512 * GIB, 64, 2 * GIB),  # more than an EPYC's caches hold
+        (512 * GIB, 256, 2 * GIB),
+        (2 * GIB, 64, 0),
+    ],
+)
+def test_the_sample_is_larger_than_caches_and_smaller_than_memory(
+    available: int, threads: int, nbytes: int
+) -> None:
+    assert ram_rate.sample_size(available, threads) == nbytes
 
 
 @pytest.mark.parametrize("threads", [1, 2])

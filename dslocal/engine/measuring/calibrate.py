@@ -26,7 +26,7 @@ from dslocal.plan.machine.bandwidth import SSD_BANDWIDTH
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.speed import CPU_EFFICIENCY, SMALL_READ, Rates, TypeRate
 
-from .ram_rate import MAIN_TYPE, SAMPLE, measure_ram_rates, sample_size
+from .ram_rate import MAIN_TYPE, measure_ram_rates, sample_size, wanted_sample
 
 STATE = "memory-rates"  # the name under which rates are remembered
 MAX_BUSY_RUNS = 8  # measurements on a busy machine, after which the best of them is final
@@ -80,7 +80,8 @@ def _measure(machine: Machine) -> Rates | None:
         types |= {kind: max(rate, types.get(kind, 0.0)) for kind, rate in known.ram_types}
     ram = types.pop(MAIN_TYPE)
     rates = _rates(ram, types, SSD_BANDWIDTH * SMALL_READ)
-    if sample_size(machine.available) == SAMPLE:  # there will not always be as little memory
+    # There will not always be too little memory for a whole sample.
+    if sample_size(machine.available, machine.cores) == wanted_sample(machine.cores):
         is_busy = found.disturbed or _is_busy(machine)
         entry = {
             "ram": ram,

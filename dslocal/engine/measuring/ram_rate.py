@@ -13,6 +13,7 @@ to 11.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import time
 from collections.abc import Iterator, Sequence
@@ -25,8 +26,11 @@ from dslocal.gguf import libraries
 from dslocal.gguf.cpu_repack import InitParams
 from dslocal.gguf.tensor_types import GgmlType
 
-SAMPLE = 256 << 20  # bytes of weights; more gave the same rate, also beside a cache of 480 MiB
-MIN_SAMPLE = 128 << 20  # bytes; caches would hold too much of a smaller one
+# Bytes of weights, so many that caches do not hold them: servers have up to 32 MiB for each core.
+# Two cores beside a cache of 480 MiB, most of which was others', read more at the same rate.
+SAMPLE_PER_CORE = 32 << 20
+LEAST_SAMPLE, LARGEST_SAMPLE = 256 << 20, 2 << 30
+MIN_SHARE = 1 / 2  # of that; caches would hold too much of less
 SHARE_OF_AVAILABLE = 1 / 4  # of the memory that may be taken for it
 PARTS = 16  # of the sample. Types take turns with them, so that no cache holds the next one
 PASSES, PART_PASSES = 5, 3  # over the sample and over parts; the median counts: many will follow
@@ -34,7 +38,7 @@ MAX_SECONDS = 0.4  # after which each type gets one pass: other programs must be
 MIN_CPU_SHARE = 0.8  # of the time of all threads, on the cores; with less, others had them
 MAIN_TYPE = GgmlType.Q8_0  # measured on all of the sample
 TYPES = tuple(kind for kind in GgmlType if kind.block > 1 or kind.name in ("F16", "BF16"))
-COLUMNS, ROWS = 4096, 1024  # of a matrix; one of F16 fits into a part of the least sample
+COLUMNS = 4096  # of a matrix; it has as many rows as fit into a part
 FILLING = 0x11  # a byte; what is multiplied does not matter, but it must be in RAM
 WEIGHTS_MEMORY, GRAPH_MEMORY = 1 << 18, 4 << 20  # bytes for descriptions, for a graph's results
 
@@ -54,18 +58,23 @@ class RamRates(NamedTuple):
     disturbed: bool
 
 
-def sample_size(available: int) -> int:
+def wanted_sample(threads: int) -> int:
+    """Return the bytes to measure with where memory is free."""
+    return min(max(LEAST_SAMPLE, threads * SAMPLE_PER_CORE), LARGEST_SAMPLE)
+
+
+def sample_size(available: int, threads: int) -> int:
     """Return the bytes to measure with where ``available`` bytes are free; 0 for too few."""
-    nbytes = min(SAMPLE, int(available * SHARE_OF_AVAILABLE))
-    return nbytes if nbytes >= MIN_SAMPLE else 0
+    wanted = wanted_sample(threads)
+    nbytes = min(wanted, int(available * SHARE_OF_AVAILABLE))
+    return nbytes if nbytes >= wanted * MIN_SHARE else 0
 
 
 def measure_ram_rates(available: int, threads: int) -> RamRates | None:
     """Return the bytes of weights per second with which ``threads`` multiply from RAM, by type.
 
     Args:
-        available: Bytes of memory that are free. A quarter of them is used meanwhile, 256 MiB at
-            the most.
+        available: Bytes of memory that are free. At most a quarter of them is used meanwhile.
         threads: Threads that decoding would use.
 
     Returns:
@@ -75,7 +84,7 @@ def measure_ram_rates(available: int, threads: int) -> RamRates | None:
         EngineMissingError: llama.cpp's library is not there.
         OSError: The memory cannot be had, or llama.cpp computes nothing on the CPU.
     """
-    nbytes = sample_size(available)
+    nbytes = sample_size(available, threads)
     if not nbytes:
         return None
     libraries.require()
@@ -87,13 +96,12 @@ def measure_ram_rates(available: int, threads: int) -> RamRates | None:
     part = nbytes // PARTS // mmap.PAGESIZE * mmap.PAGESIZE
     with _cpu_backend(threads) as backend:
         timer = _Timer(backend, threads)
-        rates = {MAIN_TYPE: timer.rate(MAIN_TYPE, [start] * PASSES, nbytes)}
-        turn = 0
+        starts = [start + number * part for number in range(PARTS)]
+        rates = {MAIN_TYPE: timer.rate(MAIN_TYPE, [starts] * PASSES, part)}
+        turns = itertools.cycle(starts)
         for kind in TYPES:
             if kind != MAIN_TYPE:
-                turns = range(turn, turn + PART_PASSES)
-                rates[kind] = timer.rate(kind, [start + n % PARTS * part for n in turns], part)
-                turn += PART_PASSES
+                rates[kind] = timer.rate(kind, [[next(turns)] for _ in range(PART_PASSES)], part)
     return RamRates(rates, timer.disturbed)
 
 
@@ -148,70 +156,63 @@ class _Timer:
         """Return whether other programs had the cores for a part of the time."""
         return self._cpu_seconds < MIN_CPU_SHARE * self._threads * self._seconds
 
-    def rate(self, kind: GgmlType, starts: Sequence[int], nbytes: int) -> float:
+    def rate(self, kind: GgmlType, passes: Sequence[Sequence[int]], nbytes: int) -> float:
         """Return the bytes per second of products of a vector with matrices of one type.
 
         Args:
             kind: The type.
-            starts: Where the matrices of each pass begin.
-            nbytes: How much memory there is for them.
+            passes: Where the matrices of each pass begin.
+            nbytes: How much memory there is for each.
         """
         compute = libraries.symbol("ggml_backend_graph_compute", ctypes.c_int, _HANDLE, _HANDLE)
         rates = []
-        for start in starts:
-            with _products(kind, start, nbytes) as (graph, multiplied):
+        for starts in passes:
+            with _products(kind, starts, nbytes) as (graph, multiplied):
                 began, cpu_began = time.perf_counter(), time.process_time()
                 compute(self._backend, graph)
                 seconds = time.perf_counter() - began
                 self._cpu_seconds += time.process_time() - cpu_began
             self._seconds += seconds
             rates.append(multiplied / seconds)
-            if time.perf_counter() - self._began > MAX_SECONDS:
+            if self.disturbed or time.perf_counter() - self._began > MAX_SECONDS:
                 break
         return median(rates)
 
 
 @contextmanager
-def _products(kind: GgmlType, start: int, nbytes: int) -> Iterator[tuple[int, int]]:
-    """Yield a graph of products of a vector with as many matrices as fit, and their bytes."""
+def _products(kind: GgmlType, starts: Sequence[int], nbytes: int) -> Iterator[tuple[int, int]]:
+    """Yield a graph of products of a vector with matrices, and the bytes of all of them."""
     create = libraries.symbol("ggml_init", _HANDLE, InitParams)
     release = libraries.symbol("ggml_free", None, _HANDLE)
     wrap = libraries.symbol("ggml_backend_cpu_buffer_from_ptr", _HANDLE, _HANDLE, ctypes.c_size_t)
+    place = libraries.symbol("ggml_backend_tensor_alloc", ctypes.c_int, *[_HANDLE] * 3)
     release_buffer = libraries.symbol("ggml_backend_buffer_free", None, _HANDLE)
     weights = create(InitParams(WEIGHTS_MEMORY, None, True))
     graph = create(InitParams(GRAPH_MEMORY, None, False))
-    buffer = wrap(start, nbytes)
+    buffer = wrap(starts[0], starts[-1] + nbytes - starts[0])
+    rows = nbytes // kind.nbytes(COLUMNS)
+    matrices = [_tensor(weights, kind, rows) for _ in starts]
     try:
-        yield _graph(graph, list(_matrices(weights, buffer, kind, start, nbytes)))
+        for matrix, start in zip(matrices, starts, strict=True):
+            place(buffer, matrix, start)
+        yield _graph(graph, matrices), len(starts) * kind.nbytes(rows * COLUMNS)
     finally:
         release_buffer(buffer)
         release(graph)
         release(weights)
 
 
-def _matrices(context: int, buffer: int, kind: GgmlType, start: int, nbytes: int) -> Iterator[int]:
-    """Yield matrices of one type, one after the other in a buffer."""
-    place = libraries.symbol("ggml_backend_tensor_alloc", ctypes.c_int, *[_HANDLE] * 3)
-    size = kind.nbytes(COLUMNS * ROWS)
-    for number in range(nbytes // size):
-        matrix = _tensor(context, kind, ROWS)
-        place(buffer, matrix, start + number * size)
-        yield matrix
-
-
-def _graph(context: int, matrices: Sequence[int]) -> tuple[int, int]:
-    """Return a graph that multiplies each matrix with a vector, and the bytes of all matrices."""
-    create = libraries.symbol("ggml_new_graph", _HANDLE, _HANDLE)
+def _graph(context: int, matrices: Sequence[int]) -> int:
+    """Return a graph that multiplies each matrix with a vector."""
     multiply = libraries.symbol("ggml_mul_mat", *[_HANDLE] * 4)
     add = libraries.symbol("ggml_build_forward_expand", None, _HANDLE, _HANDLE)
-    size = libraries.symbol("ggml_nbytes", ctypes.c_size_t, _HANDLE)
     data = libraries.symbol("ggml_get_data", _HANDLE, _HANDLE)
-    graph = create(context)
+    graph: int = libraries.symbol("ggml_new_graph", _HANDLE, _HANDLE)(context)
     vector = _tensor(context, GgmlType.F32, 1)
-    ctypes.memset(data(vector), 0, size(vector))
+    ctypes.memset(data(vector), 0, GgmlType.F32.nbytes(COLUMNS))
     for matrix in matrices:
         add(graph, multiply(context, matrix, vector))
-    return graph, sum(map(size, matrices))
+    return graph
 
 
 def _tensor(context: int, kind: GgmlType, rows: int) -> int:
