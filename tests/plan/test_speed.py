@@ -50,6 +50,7 @@ from dslocal.plan.speed import (
     rates_for,
     tokens_per_s,
     traffic,
+    waited_share,
     weight_bytes_per_token,
     weight_reads,
 )
@@ -320,6 +321,43 @@ def test_experts_are_read_while_others_are_used() -> None:
         expected = always + max(reading, using) + min(reading, using) / 3
         speed = tokens_per_s(h, config, memory, machine, Rates(0, ram, ssd), 0.0)
         assert speed == pytest.approx(1 / expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("missing", "requests", "share"),
+    [
+        (8, 1, 1 / 3),  # one after the other: the first matrices are a third
+        (8, 8, 1 / 3),
+        (4, 8, 8 / 12),  # 12 matrices, of which 8 come at the same time
+        (8 / 3, 8, 1),
+        (0.5, 8, 1),
+    ],
+)
+def test_pieces_that_are_read_at_once_come_at_once(
+    missing: float, requests: int, share: float
+) -> None:
+    assert waited_share(missing, requests) == pytest.approx(share)
+
+
+def test_reading_few_experts_does_not_overlap_with_using_them() -> None:
+    h, config = header(V3), LoadConfig(4096, stream_experts=True)
+    memory, rates = footprint(h, config), Rates(0, 2e10, 3e9, ssd_requests=8)
+    used = weights_of(h, "routed experts") * 8 / 256
+    machine = with_available(memory.all.host - 8 * GIB)
+    found = traffic(h, config, memory, machine, filled=0)
+    assert 0 < found.ssd < used / 3
+    seconds = (found.ram + found.ssd) / 2e10 + found.ssd / 3e9
+    assert tokens_per_s(h, config, memory, machine, rates, 0.0) == pytest.approx(1 / seconds)
+
+
+def test_experts_that_are_read_ahead_take_pauses() -> None:
+    h, config = header(V3), LoadConfig(4096)
+    rates = Rates(0, 2e10, 3e9, ram_layer=LayerTime(streamed=1e-3))
+    assert layer_seconds(h, config, rates) == 0
+    ahead = dataclasses.replace(config, stream_experts=True)
+    assert layer_seconds(h, ahead, rates) == pytest.approx(58e-3)
+    beside_gpu = dataclasses.replace(ahead, n_gpu_layers=99, cpu_moe_layers=99)
+    assert layer_seconds(h, beside_gpu, rates) == pytest.approx(58e-3)
 
 
 def test_a_skewed_router_is_the_high_end() -> None:

@@ -51,6 +51,7 @@ BY_TYPE = replace(
             (GgmlType.Q6_K, 15.1e9),
         )
     ),
+    ssd_requests=12,
 )
 WORKER = RemoteDevice("10.0.0.7:50052", 0, "a CPU", "cpu", 6 * GIB, 6 * GIB, 21e9, 0.0003)
 
@@ -86,6 +87,8 @@ CASES: dict[str, tuple[str, Machine, str, Overrides]] = {
     "experts from the SSD": (V3, cpu(64), "ssd", NO_OVERRIDES),
     "experts from the SSD, beside a GPU": (V3, gpu_of(64, 24), "ssd", NO_OVERRIDES),
     "experts of V4 from the SSD": (V4, cpu(64), "ssd", NO_OVERRIDES),
+    "few experts from the SSD": (V3, cpu(232), "ssd", NO_OVERRIDES),
+    "some experts from the SSD": (V3, cpu(160), "ssd", NO_OVERRIDES),
     "page by page": (V3, WINDOWS, "ssd", NO_OVERRIDES),
     "dense weights from the SSD": (LLM, cpu(16), "ssd", NO_OVERRIDES),
     "what every token reads does not fit": (V3, cpu(8), "ssd", NO_OVERRIDES),

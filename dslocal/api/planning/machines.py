@@ -140,9 +140,10 @@ def with_ssd_of(
         stream_experts: whether many experts are read at a time, not page by page.
     """
     if stream_experts:
-        from dslocal.engine.streaming.opening import disk_rate
+        from dslocal.engine.streaming.opening import disk_way
 
-        return replace(rates, ssd=disk_rate(file) or rates.ssd)
+        way = disk_way(file)
+        return replace(rates, ssd=way.rate, ssd_requests=way.threads) if way and way.rate else rates
     from dslocal.engine.measuring import calibrate
 
     return replace(rates, ssd=calibrate.measure_ssd_rate(file, machine.cores) or rates.ssd)

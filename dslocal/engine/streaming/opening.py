@@ -70,19 +70,19 @@ def _store(reader: DiskReader, way: ReadingWay, kept_free: int) -> ExpertStore:
     return PageCache(reader)
 
 
-def disk_rate(path: Path) -> float:
-    """Return the bytes a second at which experts of the model at ``path`` come from its disk.
+def disk_way(path: Path) -> ReadingWay | None:
+    """Return how experts of the model at ``path`` are read from its disk, and how fast.
 
-    It is measured now if it is not known; 0 if it cannot be measured.
+    It is measured now if it is not known; None if it cannot be measured.
     """
     calls = calls_for()
     if calls is None:
-        return 0.0
+        return None
     try:
         with DiskReader(read_layout(path), calls) as reader:
-            return best_way(reader, MappedFiles(reader).addresses).rate
+            return best_way(reader, MappedFiles(reader).addresses)
     except (DslocalError, OSError):
-        return 0.0
+        return None
 
 
 def _read_for_every_token(

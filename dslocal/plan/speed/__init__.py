@@ -14,6 +14,7 @@ from .forecast import (
     forecast,
     forecast_times,
     tokens_per_s,
+    waited_share,
 )
 from .layer_time import LayerCount, layer_counts, layer_seconds
 from .rates import (
@@ -69,6 +70,7 @@ __all__ = [
     "tokens_per_s",
     "traffic",
     "used_ram_bandwidth",
+    "waited_share",
     "weight_bytes_per_token",
     "weight_reads",
     "weight_room",

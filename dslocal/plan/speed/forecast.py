@@ -44,12 +44,15 @@ class TokenTime:
             are read ahead.
         rates: bytes a second of each tier; that of RAM is the mean of the weights' types.
         layers: seconds that its layers take besides reading.
+        waited_share: the share of what is read from the SSD that has come when an expert can first
+            be used.
     """
 
     read: Traffic
     experts: float
     rates: Rates
     layers: float
+    waited_share: float = 1 / EXPERT_MATRICES
 
     @property
     def gpu(self) -> float:
@@ -82,13 +85,14 @@ class TokenTime:
     def seconds(self) -> float:
         """Return the seconds of the token.
 
-        Of an expert that is read ahead, one matrix is read while another is used: the first is
+        Of experts that are read ahead, one matrix is read while another is used: the first is
         waited for, and the last is used when all are read.
         """
         if not self.experts:
             return self.gpu + self.ram + self.ssd + self.layers
-        shorter, longer = sorted((self.using, self.ssd))
-        return self.gpu + self.ram + longer + shorter / EXPERT_MATRICES + self.layers
+        last_used = self.ssd + self.using / EXPERT_MATRICES
+        first_read = self.ssd * self.waited_share + self.using
+        return self.gpu + self.ram + max(last_used, first_read) + self.layers
 
 
 def forecast(
@@ -149,8 +153,24 @@ def _token_time(
     experts = 0.0
     if load_config.stream_experts:
         experts = min(reads.used_in_ram, read.ram + read.ssd)
+    missing = min(1.0, read.ssd / reads.used_in_ram) if reads.used_in_ram else 0.0
+    waited = waited_share(reads.used * missing, rates.ssd_requests)
     rates = replace(rates, ram=rates.of_types(reads.ram_types))
-    return TokenTime(read, experts, rates, layer_seconds(header, load_config, rates))
+    return TokenTime(read, experts, rates, layer_seconds(header, load_config, rates), waited)
+
+
+def waited_share(missing: float, requests: int) -> float:
+    """Return the share of a layer's missing experts that comes before one can be used.
+
+    The first matrix of each is needed for that: a third. But pieces that are read at the same time
+    come at the same time, and where all are, nothing is read while an expert is used.
+
+    Args:
+        missing: experts of a layer that are read for a token.
+        requests: pieces that are read at the same time.
+    """
+    pieces = EXPERT_MATRICES * missing
+    return max(1 / EXPERT_MATRICES, min(1.0, requests / pieces)) if pieces else 1.0
 
 
 def _rate(time: TokenTime) -> float:

@@ -25,6 +25,7 @@ class LayerCount:
         routed: layers whose routed experts it computes.
         compressed: those of its layers that are of V4.
         each: what one takes.
+        streamed: layers whose routed experts are read ahead.
     """
 
     device: Device
@@ -32,12 +33,14 @@ class LayerCount:
     routed: int
     compressed: int
     each: LayerTime
+    streamed: int = 0
 
     @property
     def seconds(self) -> float:
         """Return the seconds that they take for one token."""
         dense, routed = self.layers * self.each.dense, self.routed * self.each.routed
-        return dense + routed + self.compressed * self.each.compressed
+        compressed = self.compressed * self.each.compressed
+        return dense + routed + compressed + self.streamed * self.each.streamed
 
 
 def layer_counts(
@@ -54,7 +57,14 @@ def layer_counts(
         ("CPU", shape.n_layer - len(gpu), len(routed) - len(gpu_routed), rates.ram_layer),
     ]
     return tuple(
-        LayerCount(device, layers, with_experts, layers if is_compressed else 0, each)
+        LayerCount(
+            device,
+            layers,
+            with_experts,
+            layers if is_compressed else 0,
+            each,
+            with_experts if device == "CPU" and load_config.stream_experts else 0,
+        )
         for device, layers, with_experts, each in devices
         if layers or with_experts
     )

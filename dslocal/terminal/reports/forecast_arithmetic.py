@@ -288,6 +288,7 @@ def _layer_terms(count: LayerCount) -> str:
         (count.layers, "", each.dense),
         (count.routed, " with experts", each.routed),
         (count.compressed, " of V4", each.compressed),
+        (count.streamed, " with experts read ahead", each.streamed),
     )
     return " + ".join(
         f"{number}{what} × {1e6 * seconds:g} µs" for number, what, seconds in terms if number
@@ -319,6 +320,8 @@ def _end_rows(
         if room.dense_missing:
             terms = _sum([reads.ram, reads.used_in_ram], 0.0)
         yield "SSD:", f"{terms} / {_gbs(rates.ssd)} = {_ms(time.ssd)}"
+        if _is_waited(time) and time.waited_share > 1 / EXPERT_MATRICES:
+            yield "waited:", _waited(time, reads, missing)
     yield from _sum_rows(time)
     yield "speed:", f"1 / {_ms(time.seconds)} × {factor:g} = {_speed(factor / time.seconds)}"
 
@@ -344,13 +347,42 @@ def _sum_rows(time: TokenTime) -> Iterator[Row]:
         parts += [time.ssd]
     terms = [_ms(part) for part in parts if part]
     if time.experts:
-        shorter, longer = sorted((time.using, time.ssd))
-        terms += [_ms(longer)] if longer else []
-        terms += [f"{_ms(shorter)} / {EXPERT_MATRICES}"] if shorter else []
+        terms += _expert_terms(time)
     if time.layers:
         terms.append(_layers_term(time))
     if len(terms) > 1:
         yield "together:", f"{' + '.join(terms)} = {_ms(time.seconds)}"
+
+
+def _is_waited(time: TokenTime) -> bool:
+    """Return whether using experts takes longer than reading those that are missing."""
+    last_used = time.ssd + time.using / EXPERT_MATRICES
+    return time.experts > 0 and last_used < time.ssd * time.waited_share + time.using
+
+
+def _waited(time: TokenTime, reads: WeightReads, missing: float) -> str:
+    """Return which share of what is read comes before an expert can be used."""
+    pieces = f"{EXPERT_MATRICES} × {reads.used} × {_percent(missing)}"
+    requests = time.rates.ssd_requests
+    if time.waited_share < 1:
+        share = f"{requests} / ({pieces}) = {_percent(time.waited_share)}"
+        return f"{share} of it comes at once, before an expert is used"
+    count = figure(EXPERT_MATRICES * reads.used * missing)
+    return f"{pieces} = {count} matrices of a layer, which all come at once"
+
+
+def _expert_terms(time: TokenTime) -> list[str]:
+    """Return what reading experts takes, and using them."""
+    third = f" / {EXPERT_MATRICES}"
+    if not _is_waited(time):
+        terms = [(time.ssd, ""), (time.using, third)]
+    elif time.waited_share == 1:
+        terms = [(time.using, ""), (time.ssd, "")]
+    elif time.waited_share > 1 / EXPERT_MATRICES:
+        terms = [(time.using, ""), (time.ssd, f" × {_percent(time.waited_share)}")]
+    else:
+        terms = [(time.using, ""), (time.ssd, third)]
+    return [f"{_ms(seconds)}{factor}" for seconds, factor in terms if seconds]
 
 
 def _layers_term(time: TokenTime) -> str:
