@@ -156,6 +156,13 @@ def test_another_gpu_in_this_machine() -> None:
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"gpu": ["RTX 4095"]}, "--gpu: 'RTX 4095'", "RTX 4090"),
+    ({"gpu": ["5000x RTX 3090"]}, "--gpu: '5000x RTX 3090' is not a number of GPUs", ""),
+    ({"gpu": ["RTX 3090 ×65"]}, "--gpu: 'RTX 3090 ×65' is not a number of GPUs from 1 to 64", ""),
+    ({"gpu": ["0x RTX 3090"]}, "--gpu: '0x RTX 3090'", ""),
+    ({"gpu": [f"{10**30}x RTX 3090"]}, "--gpu: '1000", ""),
+    ({"gpu": ["2x 3x RTX 3090"]}, "--gpu: '2x 3x RTX 3090'", ""),
+    ({"gpu": ["40x RTX 3090", "40x RTX 4090"]}, "--gpu: 80 GPUs; 64 at the most", ""),
+    ({"gpu": ["MI 300X"]}, "--gpu: 'MI 300X' is not in the table", "MI300X"),
     ({"gpu": ["Voodoo 2"]}, "--gpu", "--vram"),
     ({"cpu": "EPYC 9999"}, "--cpu: 'EPYC 9999'", "EPYC 9"),
     ({"cpu": "ryzen"}, "--cpu", "DDR5"),

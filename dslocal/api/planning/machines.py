@@ -26,7 +26,7 @@ from dslocal.plan.machine.described import (
     named_cpu,
     named_gpus,
 )
-from dslocal.plan.machine.hardware import GB, Chip
+from dslocal.plan.machine.hardware import GB, Card, Chip
 from dslocal.plan.machine.machine import Gpu, Machine, Os
 from dslocal.plan.speed import Rates, rates_for
 
@@ -83,7 +83,7 @@ def machine_and_rates(options: MachineOptions = THIS_MACHINE) -> tuple[Machine, 
     ram = None if options.ram is None else _memory(options.ram, "--ram", least=LEAST_RAM)
     chip = None if options.chip is None else named_chip(options.chip, ram or 0)
     parts = Parts(
-        gpus=tuple(card for text in options.gpu for card in named_gpus(text)),
+        gpus=_named_gpus(options.gpu),
         cpu=None if options.cpu is None else named_cpu(options.cpu),
         chip=chip,
         bandwidth=None if options.bandwidth is None else _bandwidth(options.bandwidth),
@@ -200,6 +200,14 @@ def _ram_of(chip: Chip) -> int:
         sold = ", ".join(map(str, chip.memory))
         raise UsageError(f"--chip: {chip.name} is sold with {sold} GiB of memory", hint="--ram")
     return chip.memory[0] << 30
+
+
+def _named_gpus(texts: Sequence[str]) -> tuple[Card, ...]:
+    """Return the GPUs that all texts name together. Raises UsageError where they are too many."""
+    cards = tuple(card for text in texts for card in named_gpus(text))
+    if len(cards) > MAX_GPUS:
+        raise UsageError(f"--gpu: {len(cards)} GPUs; {MAX_GPUS} at the most")
+    return cards
 
 
 def _gpu_sizes(texts: Sequence[str]) -> list[int] | None:

@@ -111,7 +111,7 @@ def named_gpus(text: str) -> list[Card]:
     """Return the cards that ``text`` names: "RTX 4090", or "2x RTX 3090" for two of them.
 
     Raises:
-        UsageError: there is none of that name in the table.
+        UsageError: there is none of that name in the table, or the number is out of range.
     """
     count, name = _count(text)
     card = find_gpu(name)
@@ -123,6 +123,8 @@ def named_gpus(text: str) -> list[Card]:
             known,
             "describe any other GPU with, for example, --vram 24GiB --bandwidth 936",
         )
+    if _counting_words(name.split()):  # of a number that _count does not take
+        raise UsageError(f"--gpu: {text!r:.60} is not a number of GPUs from 1 to {MAX_GPUS}")
     return [card] * count
 
 
@@ -191,14 +193,24 @@ def described_gpus(sizes: Sequence[int] | None, parts: Parts) -> tuple[list[Gpu]
 def _count(text: str) -> tuple[int, str]:
     """Return how many GPUs a text such as "2x RTX 3090" or "RTX 3090 x2" asks for, and which."""
     words = text.split()
-    for place in (0, -1):
-        digits = words[place].lower().strip("x×") if len(words) > 1 else ""
-        marked = len(words) > 1 and words[place].lower() != digits
-        count = whole_number(digits)
-        if marked and count is not None and 1 <= count <= MAX_GPUS:
+    for place in _counting_words(words):
+        count = whole_number(_marked_digits(words[place]))
+        if count is not None and 1 <= count <= MAX_GPUS:
             del words[place]
             return count, " ".join(words)
     return 1, text
+
+
+def _counting_words(words: Sequence[str]) -> list[int]:
+    """Return which words, counted from 0 and from -1, say how many GPUs there are."""
+    places = (0, -1) if len(words) > 1 else ()
+    return [place for place in places if _marked_digits(words[place])]
+
+
+def _marked_digits(word: str) -> str:
+    """Return the digits of a word such as "2x" or "×2"; nothing for any other word."""
+    digits = word.lower().strip("x×")
+    return digits if digits.isdecimal() and digits != word.lower() else ""
 
 
 def _unknown(option: str, text: str, known: Sequence[str], otherwise: str) -> UsageError:
