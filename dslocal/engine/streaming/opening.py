@@ -35,25 +35,33 @@ def open_streamer(path: Path, header: GgufHeader, load_config: LoadConfig) -> Ex
         raise EngineError("experts are not streamed on this system", hint="--stream-experts off")
     reader = DiskReader(read_layout(path, header), calls)
     try:
-        mapped = MappedFiles(reader)
-        ram = probe.probe_machine().ram
-        way = best_way(reader, mapped.addresses)
-        reader.requests = way.method != "read"
-        always = list(_read_for_every_token(reader.layout, header, load_config))
-        locked = keep_resident(reader, mapped.addresses, always, ram, way.threads)
-        room = ram - sum(extent.nbytes for extent in always)
-        layers = reader.layout.layers.values()
-        largest_layer = max(sum(tensor.nbytes for tensor in layer) for layer in layers)
-        look_ahead = LookAhead(reader.layout, header, mapped.maps)
-        unlocked = max(0, sum(extent.nbytes for extent in always) - locked)
-        store = _store(reader, way, reserve(ram) + unlocked)
-        return ExpertStreamer(reader, way, store, look_ahead, whole_layers=3 * largest_layer < room)
+        with contextlib.ExitStack() as opened:  # what is closed where a later step fails
+            streamer = _opened(header, load_config, reader, opened)
+            opened.pop_all()
+            return streamer
     except OSError as e:
-        reader.close()
         raise file_error(path, e) from e
-    except BaseException:
-        reader.close()
-        raise
+
+
+def _opened(
+    header: GgufHeader, load_config: LoadConfig, reader: DiskReader, opened: contextlib.ExitStack
+) -> ExpertStreamer:
+    """Return a streamer that reads by ``reader``; what it uses is in ``opened`` too."""
+    opened.callback(reader.close)
+    mapped = MappedFiles(reader)
+    ram = probe.probe_machine().ram
+    way = best_way(reader, mapped.addresses)
+    reader.requests = way.method != "read"
+    always = list(_read_for_every_token(reader.layout, header, load_config))
+    locked = keep_resident(reader, mapped.addresses, always, ram, way.threads)
+    room = ram - sum(extent.nbytes for extent in always)
+    layers = reader.layout.layers.values()
+    largest_layer = max(sum(tensor.nbytes for tensor in layer) for layer in layers)
+    look_ahead = LookAhead(reader.layout, header, mapped.maps)
+    unlocked = sum(extent.nbytes for extent in always) - locked
+    store = _store(reader, way, reserve(ram) + unlocked)
+    opened.callback(store.close)
+    return ExpertStreamer(reader, way, store, look_ahead, whole_layers=3 * largest_layer < room)
 
 
 def _store(reader: DiskReader, way: ReadingWay, kept_free: int) -> ExpertStore:

@@ -84,7 +84,6 @@ class ExpertStreamer(GraphObserver):
         self._look_ahead = look_ahead
         self._whole_layers = whole_layers
         self._trial = Trial()
-        self._queue = ReadQueue(way.threads)
         self._values = NodeValues()
         self._multiplication = bytes(ctypes.c_int(operation("MUL_MAT_ID")))
         self._lookup = operation("GET_ROWS")
@@ -106,6 +105,7 @@ class ExpertStreamer(GraphObserver):
         self._graph_tokens = 0
         self._graph_began = self._last_choice = 0.0
         self._last_layer = -1
+        self._queue = ReadQueue(way.threads)  # the last, since it starts threads
 
     @property
     def use(self) -> StreamingUse:

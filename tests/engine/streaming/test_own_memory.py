@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -116,6 +117,29 @@ def test_logits_are_the_same_bit_by_bit(
         for tensor in layer
     )
     assert bool(calls.read_direct) is bool(room and has_pages)
+
+
+def test_a_streamer_that_cannot_be_made_closes_its_memory(
+    v3: Path, monkeypatch: pytest.MonkeyPatch, calls: ColdCalls
+) -> None:
+    made: list[int] = []
+
+    def fail(*_: object, **__: object) -> None:
+        made.append(len(open_memory()))
+        raise EngineError("no streamer")
+
+    monkeypatch.setattr(opening, "ExpertStreamer", fail)
+    before = open_memory()
+    with pytest.raises(EngineError, match="no streamer"), streaming(v3, monkeypatch, calls):
+        pass
+    assert made[0] > len(before)
+    assert open_memory() == before
+
+
+def open_memory() -> list[str]:
+    """Return the files without a name that this process has open."""
+    opened = [os.path.realpath(entry) for entry in Path("/proc/self/fd").iterdir()]
+    return [name for name in opened if "memfd:" in name]
 
 
 def test_every_byte_is_the_files_at_every_moment(kept: MappedModel) -> None:
