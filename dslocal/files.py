@@ -28,6 +28,7 @@ __all__ = [
     "gigabytes",
     "is_file",
     "is_folder",
+    "json_integer",
     "parse_json_object",
     "parse_strict_json",
     "read_json_object",
@@ -45,6 +46,7 @@ SAMPLE_BYTES = 64 << 10
 STDIN_NAMES = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _INHERITED = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
 MAX_NUMBER_DIGITS = 15  # of a number that people write
+MAX_JSON_DIGITS = 4300  # Python refuses to read more
 PIPE_PATIENCE_S = 2.0  # that a pipe may take until somebody opens it for writing
 _WIDE_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16, whose mark it begins with
@@ -271,6 +273,17 @@ def utf8_text(data: bytes) -> str:
     return data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
 
 
+def json_integer(digits: str) -> int:
+    """Return an integer of JSON: the ``parse_int`` of json.loads.
+
+    Raises:
+        ValueError: It has more digits than Python reads, which would name a setting of Python's.
+    """
+    if len(digits) > MAX_JSON_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
+
+
 def parse_json_object(data: str | bytes) -> dict[str, Any]:
     """Parse text that is one JSON object, UTF-8 where it is bytes.
 
@@ -278,7 +291,8 @@ def parse_json_object(data: str | bytes) -> dict[str, Any]:
         ValueError: It is not, or is nested too deep.
     """
     try:
-        content = json.loads(utf8_text(data) if isinstance(data, bytes) else data)
+        text = utf8_text(data) if isinstance(data, bytes) else data
+        content = json.loads(text, parse_int=json_integer)
     except RecursionError:
         raise ValueError("nested too deep") from None
     if not isinstance(content, dict):
@@ -296,7 +310,10 @@ def parse_strict_json(text: str) -> Any:
         RecursionError: It is nested too deeply.
     """
     return json.loads(
-        text, parse_constant=refuse_json_constant, object_pairs_hook=_object_of_single_keys
+        text,
+        parse_int=json_integer,
+        parse_constant=refuse_json_constant,
+        object_pairs_hook=_object_of_single_keys,
     )
 
 
@@ -324,7 +341,8 @@ def whole_number(text: str) -> int | None:
 
     Python itself refuses to read thousands of digits.
     """
-    return int(text) if text.isdecimal() and len(text) <= MAX_NUMBER_DIGITS else None
+    is_number = text.isascii() and text.isdecimal()
+    return int(text) if is_number and len(text) <= MAX_NUMBER_DIGITS else None
 
 
 def gigabytes(nbytes: float, decimals: int = 1) -> str:

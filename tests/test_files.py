@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,9 +126,25 @@ def test_sizes_as_text(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("8192", 8192), ("0", 0), ("", None), ("-1", None), ("1.0", None), ("9" * 5000, None)],
+    [
+        ("8192", 8192),
+        ("0", 0),
+        ("", None),
+        ("-1", None),
+        ("1.0", None),
+        ("9" * 5000, None),
+        ("٣", None),
+    ],
     ids=lambda value: f"{value!r:.10}",
 )
 def test_whole_numbers(text: str, number: int | None) -> None:
     """Python itself raises where a text has thousands of digits."""
     assert files.whole_number(text) == number
+
+
+@pytest.mark.parametrize("parse", [files.parse_json_object, files.parse_strict_json])
+def test_a_number_of_thousands_of_digits_in_json(parse: Callable[[str], Any]) -> None:
+    """Python's own sentence names one of its settings."""
+    assert parse('{"n": ' + "9" * 4300 + "}") == {"n": 10**4300 - 1}
+    with pytest.raises(ValueError, match=r"^a number of 5,000 digits$"):
+        parse('{"n": ' + "9" * 5000 + "}")

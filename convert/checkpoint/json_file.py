@@ -7,7 +7,7 @@ from typing import Any
 
 from dslocal.errors import CheckpointError
 from dslocal.file_kinds import HEAD_BYTES, content_kind
-from dslocal.files import utf8_text
+from dslocal.files import json_integer, utf8_text
 
 from .source import Source
 
@@ -31,7 +31,7 @@ def read_json(source: Source, file: str) -> dict[str, Any]:
     with source.open(file) as opened:
         data = opened.read(size)
     try:
-        value = json.loads(utf8_text(data))
+        value = json.loads(utf8_text(data), parse_int=json_integer)
         if b"\\ud" in data or b"\\uD" in data:
             # half a surrogate pair is not text: encoding it raises a ValueError
             json.dumps(value, ensure_ascii=False).encode()

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeGuard
 
 from dslocal.errors import CheckpointError
 from dslocal.file_kinds import HEAD_BYTES, content_kind
+from dslocal.files import json_integer
 
 from .config import short_repr
 
@@ -130,7 +131,7 @@ def _header_length(read: Callable[[int, int], bytes], size: int, file: str) -> i
 
 def _parse(data: bytes, file: str) -> dict[str, object]:
     try:
-        header = json.loads(data.decode(), object_pairs_hook=_distinct_keys)
+        header = json.loads(data.decode(), parse_int=json_integer, object_pairs_hook=_distinct_keys)
     except (ValueError, RecursionError) as e:
         raise CheckpointError(f"its header is not valid JSON ({e})", file=file) from None
     if not isinstance(header, dict):

@@ -51,8 +51,6 @@ def read_config() -> Mapping[str, Any]:
 @functools.lru_cache(maxsize=4)
 def _read_unchanged(file: Path, _: object) -> Mapping[str, Any]:
     """Read the file once for each stamp of time and size."""
-    import tomllib
-
     try:
         data = read_limited(file, max_bytes=MAX_BYTES)
         if len(data) > MAX_BYTES:
@@ -66,13 +64,28 @@ def _read_unchanged(file: Path, _: object) -> Mapping[str, Any]:
                 f"{file}: a key has more than {MAX_KEY_PARTS} parts",
                 hint="dslocal help settings shows what may stand there",
             )
-        return tomllib.loads(text)
+        return _parsed(file, text)
     except OSError as e:
         raise _unreadable(file, e) from e
     except (ValueError, RecursionError) as e:
         raise UsageError(
             f"{file}: {e}", hint="dslocal help settings shows what may stand there"
         ) from e
+
+
+def _parsed(file: Path, toml: str) -> Mapping[str, Any]:
+    """Return what a text of TOML says. Raises UsageError for a number that Python does not read."""
+    import tomllib
+
+    try:
+        return tomllib.loads(toml)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError:  # that tomllib raises itself has a class of its own
+        raise UsageError(
+            f"{file}: a number in it has thousands of digits",
+            hint="dslocal help settings shows what may stand there",
+        ) from None
 
 
 def _most_key_parts(toml: str) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dslocal.errors import SchemaError, UsageError
-from dslocal.files import parse_strict_json, refuse_json_constant
+from dslocal.files import json_integer, parse_strict_json, refuse_json_constant
 from dslocal.prompts.files import read_text
 
 from .schema_keywords import unknown_keywords, unwrapped_schema
@@ -63,7 +63,7 @@ class OutputConstraint:
         if self.schema is None:
             return None
         try:
-            value = json.loads(answer, parse_constant=refuse_json_constant)
+            value = json.loads(answer, parse_int=json_integer, parse_constant=refuse_json_constant)
             _validate(self.schema, json.loads(answer, parse_float=Decimal), held=not self.unheld)
         except ValueError as e:
             message = f"the answer is not JSON: {e}" if answer else "the answer is empty"

@@ -7,6 +7,7 @@ import socket
 from typing import NamedTuple
 
 from dslocal.errors import UsageError, WorkerError
+from dslocal.files import whole_number
 
 DEFAULT_PORT = 50052
 MAX_PORT = 65534  # the port after it says what a worker is
@@ -75,8 +76,9 @@ def _parse(text: str, source: str) -> Endpoint:
         )
     if not _HOST.fullmatch(host):
         raise UsageError(f"{source}: {text!r:.60} is not HOST:PORT", hint="such as 10.0.0.2:50052")
-    if not port.isascii() or not port.isdecimal() or not 0 < int(port[:6]) <= MAX_PORT:
+    number = whole_number(port)
+    if number is None or not 0 < number <= MAX_PORT:
         raise UsageError(
             f"{source}: {port!r:.20} is not a port", hint=f"1 to {MAX_PORT}, such as {DEFAULT_PORT}"
         )
-    return Endpoint(host, int(port))
+    return Endpoint(host, number)

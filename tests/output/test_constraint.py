@@ -216,6 +216,7 @@ def test_a_grammar_instead_of_a_schema(context: LlamaContext, tmp_path: Path) ->
 VALUES: list[tuple[Any, str, Any]] = [
     (SUM, '{"result": 3}', {"result": 3}),
     (SUM, '{"result": 3', "not JSON"),
+    (SUM, '{"result": ' + "9" * 5000 + "}", "not JSON: a number of 5,000 digits"),
     (SUM, "", "the answer is empty"),
     (SUM, '{"result": 3.5}', r"at \$\.result"),
     (SUM, "[]", r"at \$"),
@@ -250,6 +251,7 @@ def test_an_answer_is_validated(schema: Any, text: str, expected: Any) -> None:
 FILES: list[tuple[bytes, str]] = [
     (b"", "not JSON"),
     (b"{", "not JSON"),
+    (b'{"maxLength": ' + b"9" * 5000 + b"}", "not JSON: a number of 5,000 digits"),
     (b"[]", "a JSON Schema is an object"),
     (b"7", "a JSON Schema is an object"),
     (b"false", "a JSON Schema is an object"),

@@ -102,6 +102,7 @@ def test_endpoints_as_people_write_them(text: str, found: list[tuple[str, int]])
         ("a:65535", "not a port"),
         ("a:port", "not a port"),
         ("a:٣", "not a port"),
+        ("a:00008099999", "not a port"),
         ("[::1]:50052", "IPv6"),
         ("fe80::1", "IPv6"),
         ("a b:1", "not HOST:PORT"),

@@ -188,6 +188,8 @@ def test_the_last_exchanges_are_shown_as_they_were_and_the_rest_on_request(loop:
     assert "hm, hm" not in "".join(shown)
     assert [loop.said("/history").count(f"› question {n} ") for n in range(30)] == [1] * 30
     assert loop.said("/history 2").split()[1:3] == ["question", "28"]
+    for wrong in ("0", "-1", "two", "9" * 5000):
+        assert "how many questions, or nothing for all" in loop.said(f"/history {wrong}")
 
 
 def test_an_exchange_that_is_longer_than_the_screen_is_shown_at_its_end(loop: Loop) -> None:

@@ -155,5 +155,5 @@ def _quants_of(section: Section, values: Mapping[str, Any], shape: Shape) -> tup
 
 def _bits(quant: str) -> int:
     """Return about how many bits a weight takes, by the name; 0 where that says nothing."""
-    digits = re.search(r"\d+", quant)
+    digits = re.search(r"\d{1,9}", quant)
     return int(digits[0]) if digits else 0

@@ -41,6 +41,12 @@ CONFIGS: dict[str, tuple[str, dict[str, str], int, list[tuple[str, str]]]] = {
         1,
         [("the configured context, '999", "ctx must be 512 or more")],
     ),
+    "thousands of digits in the file": (
+        f"ctx = {'9' * 5000}",
+        {},
+        1,
+        [("config.toml: a number in it has thousands of digits", "")],
+    ),
     "tokens in thousands": ('ctx = "1k"', {"DSLOCAL_MAX_TOKENS": "2k"}, 0, []),
     "a misspelled variable": (
         "",

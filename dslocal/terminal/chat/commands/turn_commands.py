@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dslocal import prompts
 from dslocal.errors import UsageError
+from dslocal.files import whole_number
 from dslocal.terminal import clipboard
 from dslocal.terminal.chat.earlier_turns import show_turns, turns_of
 from dslocal.terminal.chat.export import last_code
@@ -56,9 +57,10 @@ def show_history(active: ActiveChat, text: str) -> None:
     turns = turns_of(active.session.history)
     if not turns:
         raise UsageError("/history: the conversation has no answer yet")
-    if text and not (text.isascii() and text.isdecimal() and int(text)):
+    count = whole_number(text) if text else len(turns)
+    if not count:
         raise UsageError(f"/history {text:.40}: how many questions, or nothing for all")
-    show_turns(active.console, turns[-int(text) :] if text else turns)
+    show_turns(active.console, turns[-count:])
 
 
 def copy(active: ActiveChat, choice: str) -> None:
