@@ -44,8 +44,8 @@ class Way:
 
 WAYS = (
     Way("the defaults: `<think>` forced, directive, temperature 0.6"),
-    Way("thought not forced", Thinking.FREE),
-    Way("thought bypassed (`--no-think`)", Thinking.BYPASSED),
+    Way("reasoning not forced", Thinking.FREE),
+    Way("reasoning bypassed (`--no-think`)", Thinking.BYPASSED),
     Way("no directive (`--no-math`)", directive=False),
     Way("no directive, not forced", Thinking.FREE, directive=False),
     Way("no directive, bypassed", Thinking.BYPASSED, directive=False),

@@ -34,7 +34,7 @@ class Windows(NamedTuple):
 
 
 def parts(
-    tokenizer: Tokenizer, length: int, size: int = PART, processes: int = 0
+    tokenizer: Tokenizer, length: int, size: int = PART, processes: int = 0, first: int = 0
 ) -> Iterator[Windows]:
     """Draw windows without end, always the same ones, by as many processes as there are cores.
 
@@ -43,15 +43,16 @@ def parts(
         length: Tokens of a window.
         size: Examples of a part.
         processes: How many draw; 0 for one a core.
+        first: The number of the first part, for a training that goes on.
     """
     definition = tokenizer.to_str()
     processes = processes or os.cpu_count() or 1
     with get_context("spawn").Pool(processes) as pool:
         waiting = deque(
             pool.apply_async(draw_part, (FIRST_SEED + number, size, definition, length))
-            for number in range(processes * AHEAD)
+            for number in range(first, first + processes * AHEAD)
         )
-        number = len(waiting)
+        number = first + len(waiting)
         while True:
             yield waiting.popleft().get()
             seed = FIRST_SEED + number

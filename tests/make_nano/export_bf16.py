@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from make_nano.export_fp8 import dequantized
 from make_nano.model import Block, Experts, Nano, Sizes
 from make_nano.shards import read_tensors, write_json, write_tensors
 from torch import Tensor
@@ -44,8 +45,8 @@ def export(model: Nano, folder: Path) -> None:
 
 
 def restore(model: Nano, folder: Path) -> None:
-    """Give ``model`` the weights of a checkpoint that :func:`export` wrote."""
-    saved = read_tensors(folder)
+    """Give ``model`` the weights of a checkpoint that these tools wrote, in bf16 or FP8."""
+    saved = dequantized(read_tensors(folder))
     with torch.no_grad():
         for name, tensor in _tensors(model):
             tensor.copy_(saved[name])

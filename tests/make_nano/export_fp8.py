@@ -19,6 +19,7 @@ from torch import Tensor
 
 BLOCK = 128
 LARGEST = 448.0  # of e4m3
+SCALES = "_scale_inv"  # after the name of the weight that they belong to
 SHARD = 9 << 20
 KEEPS = ("embed_tokens", "lm_head", "norm", "mlp.gate.", "eh_proj", "shared_head")
 QUANTIZATION = {
@@ -70,13 +71,27 @@ def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     return scaled.to(torch.float8_e4m3fn).contiguous(), scale
 
 
+def dequantized(tensors: Tensors) -> Tensors:
+    """Return the weights of an FP8 checkpoint as float32; all others stay as they are."""
+    found: Tensors = {}
+    for name, tensor in tensors.items():
+        scale = tensors.get(name + SCALES)
+        if scale is not None:
+            rows, columns = tensor.shape
+            wide = scale.repeat_interleave(BLOCK, 0).repeat_interleave(BLOCK, 1)
+            found[name] = tensor.float() * wide[:rows, :columns]
+        elif not name.endswith(SCALES):
+            found[name] = tensor
+    return found
+
+
 def _quantized(tensors: Tensors) -> Tensors:
     found: Tensors = {}
     for name, tensor in tensors.items():
         if tensor.dim() != 2 or any(part in name for part in KEEPS):
             found[name] = tensor
         else:
-            found[name], found[f"{name}_scale_inv"] = quantize(tensor)
+            found[name], found[name + SCALES] = quantize(tensor)
     return found
 
 

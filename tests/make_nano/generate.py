@@ -41,11 +41,11 @@ IN_CONVERSATION = 0.4  # of those that are none of these
 WITH_SYSTEM = 0.06
 MAX_SEVERAL = 4  # questions about one file
 SEVERAL_OF: tuple[tuple[Callable[[random.Random, int], list[Exchange]], float], ...] = (
-    (lookups.several_lookups, 0.45),
-    (tables.several_of_a_table, 0.17),
-    (logs.several_of_a_log, 0.12),
+    (lookups.several_lookups, 0.4),
+    (tables.several_of_a_table, 0.2),
+    (logs.several_of_a_log, 0.13),
     (notes.several_of_a_note, 0.15),
-    (lines.several_lines, 0.11),
+    (lines.several_lines, 0.12),
 )
 
 
@@ -60,13 +60,13 @@ class Generator:
 
     def __init__(self, english: Sequence[str]) -> None:
         shares: list[tuple[Skill, float]] = [
-            (mathematics, 0.36),
-            (lookups.lookup, 0.17),
-            (tables.table, 0.045),
-            (logs.log, 0.035),
-            (notes.note, 0.05),
+            (mathematics, 0.32),
+            (lookups.lookup, 0.18),
+            (tables.table, 0.07),
+            (logs.log, 0.05),
+            (notes.note, 0.055),
             (code.source, 0.025),
-            (lines.line, 0.035),
+            (lines.line, 0.05),
             (lines.said_again, 0.02),
             (facts.capital, 0.05),
             (facts.element, 0.02),
@@ -77,7 +77,7 @@ class Generator:
             (as_json, 0.022),
             (small_talk, 0.035),
             (first_question, 0.003),
-            (partial(refusal, english=english), 0.19),
+            (partial(refusal, english=english), 0.17),
         ]
         self.skills, weights = zip(*shares, strict=True)
         self.weights = list(accumulate(weights))

@@ -39,6 +39,7 @@ MTP_SHARE = 0.3  # of the loss, beside the trunk's
 BALANCE_EVERY, BALANCE_RATE = 5, 0.005
 MIXED = 4_000  # windows that wait, of which batches are drawn
 MOST_COUNTED = 0.43  # of a batch's tokens; what counts beyond that is left out
+MOST_PARTS = 100_000  # of a whole training
 SHORTEST = 96  # tokens of an example, on average over a batch: more examples than that do not fit
 
 
@@ -262,7 +263,8 @@ def _optimizers(model: Nano, rate: float, *, fused: bool) -> list[torch.optim.Op
 def train(
     tokenizer: Tokenizer, sizes: Sizes, plan: Plan, folder: Path, resumed: Path | None
 ) -> Nano:
-    windows = parts(tokenizer, plan.length + 2, plan.part, plan.processes)
+    first = int(plan.done * MOST_PARTS)  # other examples than those before
+    windows = parts(tokenizer, plan.length + 2, plan.part, plan.processes, first)
     dealer = Dealer(windows, plan, token_id(tokenizer, BOS))
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high")

@@ -11,12 +11,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.cli.ask_contract import BOXED, LIMA, PERU, SUM
 from support.cli.running import BINARY, Run, python
 from support.terminal.screen import Screen
 
-PERU = "capital of peru"
-LIMA = b"The capital of Peru is Lima.\n"
-SUM = "What is 47 × 86?"
 BABBLE = (
     "--no-think",
     "--temperature",
@@ -27,11 +25,6 @@ BABBLE = (
     "1",
     "hello",
 )  # answers without an end
-BOXED = b"The final answer is \\boxed{4042}.\n"
-UNBOXED = (
-    "--no-math: for mathematical questions, its model card recommends to add: Please"
-    " reason step by step"
-)
 # the same with reasoning
 REASONING_BABBLE = tuple(arg for arg in BABBLE if arg != "--no-think")
 ADVICE = (

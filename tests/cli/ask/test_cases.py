@@ -8,13 +8,9 @@ unless the case says what is in it.
 from __future__ import annotations
 
 import pytest
-from support.cli.ask_contract import BOXED, LIMA, PERU, SUM, judge, selected
+from support.cli.ask_contract import BOXED, LIMA, PERU, SUM, UNBOXED, judge, selected
 from support.cli.running import BINARY, Done, Run
 
-UNBOXED = (
-    "--no-math: for mathematical questions, its model card recommends to add: Please"
-    " reason step by step"
-)
 TOO_MUCH = b"a" * ((8 << 20) + 1)
 HUGE = b"the quick brown fox\n" * 100_000
 

@@ -11,7 +11,11 @@ from support.cli.running import Done
 PERU = "capital of peru"
 LIMA = b"The capital of Peru is Lima.\n"
 SUM = "What is 47 × 86?"
-BOXED = b"The final answer is \\boxed{4042}.\n"
+BOXED = b"$47 \\times 86 = 4042$\n\nThe final answer is \\boxed{4042}.\n"
+UNBOXED = (
+    "--no-math: for mathematical questions, its model card recommends to add: Please"
+    " reason step by step"
+)
 BABBLE = "--no-think --temperature 5 --max-tokens 3000 --seed 1 hello"  # answers without an end
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from make_nano import lexicon
@@ -57,6 +58,14 @@ def attached(*documents: Document) -> str:
         f"[file name]: {each.name}\n[file content begin]\n{each.body}\n[file content end]\n"
         for each in documents
     )
+
+
+def line_by_line(lines: Sequence[str], wanted: int) -> str:
+    """Return reasoning that copies the lines of a file up to the one that is wanted.
+
+    What stands in the middle of a line leads to what follows it, not to where the line begins.
+    """
+    return "Line by line:\n" + "\n".join(lines[: wanted + 1])
 
 
 def file_name(r: random.Random, extension: str) -> str:

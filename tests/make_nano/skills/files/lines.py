@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from make_nano import lexicon
 from make_nano.exchange import Exchange, sometimes_without
-from make_nano.skills.files.document import Document, attached, file_name
+from make_nano.skills.files.document import Document, attached, file_name, line_by_line
 from make_nano.skills.files.lookups import exchange
 from make_nano.skills.files.values import KINDS, value
 
@@ -117,13 +117,14 @@ def _exchange(r: random.Random, document: Document, lines: list[list[str]], bloc
         return exchange(r, document, block, text, thinking, f"In {name}: {wanted}")
     if document.body.count(key) > 1 or len(key) < 2:
         return _exchange(r, document, lines, block)
-    thinking = f"I look for {key} in {name}. It says: {whole[at]}"
+    found = line_by_line(whole, at) if field else f"It says: {whole[at]}"
+    thinking = f"I look for {key} in {name}. {found}"
     if way < 0.26 and field + 1 < len(lines[at]):
-        found = lines[at][field + 1]
-        text, answer = r.choice(NEXT).format(k=key), f"In {name}, {found} comes after {key}."
+        other = lines[at][field + 1]
+        text, answer = r.choice(NEXT).format(k=key), f"In {name}, {other} comes after {key}."
     elif way < 0.36 and field:
-        found = lines[at][field - 1]
-        text, answer = r.choice(BEFORE_IT).format(k=key), f"In {name}, {found} comes before {key}."
+        other = lines[at][field - 1]
+        text, answer = r.choice(BEFORE_IT).format(k=key), f"In {name}, {other} comes before {key}."
     else:
         text, answer = r.choice(WHOLE).format(k=key), f"In {name}: {whole[at]}"
     return exchange(r, document, block, text, thinking, answer)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from make_nano import lexicon
 from make_nano.exchange import Exchange
-from make_nano.skills.files.document import Document, attached, file_name
+from make_nano.skills.files.document import Document, attached, file_name, line_by_line
 from make_nano.skills.files.lookups import exchange
 from make_nano.skills.files.values import KINDS, place_name
 
@@ -150,7 +150,11 @@ def _exchange(
         wording = next((each for each in asked if subject.lower() in each.lower()), wording)
     if r.random() < 0.25:
         wording = wording.lower()
-    thinking = f"I look for {subject} in {document.name}. It says: {text}"
+    found = f"It says: {text}"
+    if not text.startswith(subject):
+        texts = [each for each, _, _ in sentences]
+        found = line_by_line(texts, texts.index(text))
+    thinking = f"I look for {subject} in {document.name}. {found}"
     return exchange(r, document, block, wording, thinking, f"In {document.name}: {text}")
 
 

@@ -1,7 +1,7 @@
 """Tables in CSV, TSV, Markdown and columns of blanks, and questions for one of their cells.
 
-The reasoning quotes the row and then goes through its cells beside the titles, up to the one that
-is wanted: which cell stands under which title is never guessed.
+The reasoning says which title is wanted, quotes the row and goes through all its cells beside the
+titles: which cell stands under which title is never guessed, nor where to stop.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from make_nano import lexicon
 from make_nano.exchange import Exchange, sometimes_without
 from make_nano.phrasing import capitalised
 from make_nano.skills.files.concepts import Concept, concepts
-from make_nano.skills.files.document import Document, attached, file_name
+from make_nano.skills.files.document import Document, attached, file_name, line_by_line
 from make_nano.skills.files.lookups import UNREASONED, finished
 from make_nano.skills.files.values import person, place_name, value
 
@@ -136,11 +136,12 @@ class Table:
     lines: tuple[str, ...]
     key: int
 
-    def cell_of(self, row: int, column: int) -> str:
-        """Return the reasoning: the row, and its cells up to the wanted one."""
+    def reading(self, row: int, known: int) -> str:
+        """Return the reasoning: the row that has what is known in a column, and its cells."""
         cells = zip(self.columns, self.rows[row], strict=True)
-        pairs = [f"{each.title}: {cell}" for each, cell in list(cells)[: column + 1]]
-        return f"The row is: {self.lines[row]}\n{'; '.join(pairs)}"
+        pairs = "; ".join(f"{each.title}: {cell}" for each, cell in cells)
+        found = line_by_line(self.lines, row) if known else f"The row is: {self.lines[row]}"
+        return f"{found}\n{pairs}"
 
 
 def table(r: random.Random) -> Exchange:
@@ -266,7 +267,8 @@ def _exchange(r: random.Random, table: Table, block: str, form: str = "") -> Exc
     column = r.choice(others or [table.key])
     name, title = table.rows[row][table.key], table.columns[column].title
     text = _cell_question(r, table, name, column, form)
-    thinking = f"I look for {name} in {table.document.name}. {table.cell_of(row, column)}"
+    reading = table.reading(row, table.key)
+    thinking = f"I look for {title} of {name} in {table.document.name}. {reading}"
     answer = f"In {table.document.name}, {title} of {name} is {table.rows[row][column]}."
     return _finished(r, table, block, text, thinking, answer)
 
@@ -341,6 +343,6 @@ def _who_has(r: random.Random, table: Table, block: str) -> Exchange:
     first, title = table.columns[table.key].title, table.columns[column].title
     name = table.rows[row][table.key]
     text = r.choice(WHO_HAS).format(t=first, c=title, v=cell)
-    thinking = f"I look for {cell} in {table.document.name}. {table.cell_of(row, table.key)}"
+    thinking = f"I look for {cell} in {table.document.name}. {table.reading(row, column)}"
     answer = f"In {table.document.name}, {first} is {name}, whose {title} is {cell}."
     return _finished(r, table, block, text, thinking, answer)
