@@ -95,6 +95,16 @@ class RequestQueue:
         self._idle.append(context)
         self._call_next()
 
+    def expect_next(self, context: EngineContext) -> None:
+        """Have the slots wait a little for the next request, which is to get ``context``.
+
+        For the thread that generates there, when :meth:`release` is about to be called.
+        """
+        from dslocal.engine.slots.slot import Slot
+
+        if self._waiting and isinstance(context, Slot):
+            context.expect_job()
+
     def stop(self) -> None:
         """Take no more requests, and refuse those that wait."""
         self.is_stopping = True

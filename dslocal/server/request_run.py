@@ -154,6 +154,7 @@ class RequestRun:
                 self._generate(assignment, channel)
             finally:
                 # Release first: the client's next question must find its cache in an idle slot.
+                self._queue.expect_next(context)
                 channel.call(lambda: self._release(context))
                 channel.send(Signal.FINISHED)
             # After that the client does not wait. Whoever gets the slot next does, since its work

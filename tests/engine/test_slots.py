@@ -14,7 +14,7 @@ from support.engine.speculation import generate, prompt_ids
 
 from dslocal.engine import Generation, LlamaContext, LlamaModel, Sampler
 from dslocal.engine.sizing import no_alloc
-from dslocal.engine.slots import step_times
+from dslocal.engine.slots import slot_pool, step_times
 from dslocal.engine.slots.slot import Slot
 from dslocal.engine.slots.slot_choice import choose_slot
 from dslocal.engine.slots.slot_pool import SlotPool
@@ -159,6 +159,39 @@ def test_a_job_takes_part_in_the_next_step(pool: SlotPool, model: LlamaModel) ->
     busy.run(speak)
     assert ended.wait(60)
     assert steps[1] == steps[0] + 1
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_the_next_step_waits_for_a_job_that_is_expected(
+    pool: SlotPool, model: LlamaModel, monkeypatch: pytest.MonkeyPatch, *, comes: bool
+) -> None:
+    """It takes part in that step, and if it does not come, the others go on without it."""
+    monkeypatch.setattr(slot_pool, "MAX_JOB_WAIT_S", 30.0 if comes else 0.001)
+    busy, ending, new = pool.slots[:3]
+    steps: list[int] = []
+    is_released, ended = threading.Event(), threading.Event()
+
+    def end() -> None:
+        ending.prefill(prompt_ids(model))
+        steps.append(pool.steps)
+        ending.expect_job()
+        is_released.set()
+
+    def read() -> None:
+        new.prefill(prompt_ids(model))
+        steps.append(pool.steps)
+
+    def speak() -> None:
+        generate(busy, prompt_ids(model), max_tokens=20)
+        ended.set()
+
+    busy.run(speak)
+    ending.run(end)
+    assert is_released.wait(60)
+    if comes:
+        new.run(read)
+    assert ended.wait(60)
+    assert steps == ([steps[0], steps[0] + 1] if comes else steps[:1])
 
 
 def test_one_that_leaves_does_not_wait_for_the_next_step(pool: SlotPool, model: LlamaModel) -> None:

@@ -69,6 +69,9 @@ class Scheduler(Protocol):
     def call_between_steps(self, function: Callable[[], None]) -> None:
         """See :meth:`Slot.call_between_steps`."""
 
+    def expect_job(self) -> None:
+        """See :meth:`Slot.expect_job`."""
+
     def call_before_step(self, function: Callable[[], None]) -> None:
         """See :meth:`Slot.call_before_step`."""
 
@@ -230,6 +233,13 @@ class Slot(LlamaContext):
             KeyboardInterrupt: if the pool is closed.
         """
         self._scheduler.call_between_steps(function)
+
+    def expect_job(self) -> None:
+        """Have the next evaluation wait a little for a job that is about to come.
+
+        For the scheduler's thread.
+        """
+        self._scheduler.expect_job()
 
     def call_before_step(self, function: Callable[[], None]) -> None:
         """Call ``function`` when no slot has anything to do before the next evaluation.

@@ -33,6 +33,7 @@ from .step_times import StepTimes
 # Share of a step's time that the next step waits for the threads that just got a token, so that
 # theirs come along.
 PATIENCE = 0.25
+MAX_JOB_WAIT_S = 0.005  # that the next step waits for jobs that are expected
 
 
 class _Call(NamedTuple):
@@ -64,6 +65,7 @@ class SlotPool:
         self._prompt_tokens = 0  # that were evaluated
         self._calls: list[_Call] = []
         self._jobs: list[Callable[[], None]] = []
+        self._expected_jobs = 0
         self._calls_before_step: list[Callable[[], None]] = []  # of the scheduler's thread alone
         self._closing = False
         self._scheduler: greenlet | None = None
@@ -141,6 +143,10 @@ class SlotPool:
             self._changed.notify()
         call.done.wait()
 
+    def expect_job(self) -> None:
+        """See :meth:`Slot.expect_job`."""
+        self._expected_jobs += 1
+
     def call_before_step(self, function: Callable[[], None]) -> None:
         """See :meth:`Slot.call_before_step`."""
         self._calls_before_step.append(function)
@@ -193,7 +199,8 @@ class SlotPool:
             call()
 
     def _wait_for_work(self) -> None:
-        """Wait for something to do, and a little for the threads that just got a token."""
+        """Wait for something to do, and a little for jobs and tokens that are expected."""
+        self._wait_for_jobs()
         while not (self._has_other_work() or self._in_state(SlotState.WAITING)):
             self._changed.wait()
         deadline = time.monotonic() + PATIENCE * self.times.decode_s
@@ -202,6 +209,15 @@ class SlotPool:
             if left <= 0 or not self._changed.wait(left):
                 for slot in self._in_state(SlotState.EXPECTED):
                     slot.state = SlotState.IDLE
+
+    def _wait_for_jobs(self) -> None:
+        """Wait a little for the jobs that are expected: without them, they wait for a step."""
+        deadline = time.monotonic() + MAX_JOB_WAIT_S
+        while len(self._jobs) < self._expected_jobs and not self._closing:
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._changed.wait(left):
+                break
+        self._expected_jobs = 0
 
     def _has_other_work(self) -> bool:
         """Return whether there is something to do that is not evaluation."""

@@ -89,6 +89,7 @@ class SessionRun:
             try:
                 self._generate(channel)
             finally:
+                self._queue.expect_next(context)
                 channel.call(self._release)
                 channel.send(Signal.FINISHED)
 
