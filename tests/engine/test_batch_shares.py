@@ -58,8 +58,9 @@ def test_what_each_gets(lengths: list[int], deadlines: list[int] | None, shares:
     assert all(ids == slot.pending[: len(ids)] for slot, ids in shared)
 
 
-def test_a_full_batch_has_one_token_of_each() -> None:
-    shared = share_batch(waiting([9] * 8), 8, FAST)
+@pytest.mark.parametrize("batch_tokens", [4, 8])
+def test_a_full_batch_has_one_token_of_each(batch_tokens: int) -> None:
+    shared = share_batch(waiting([9] * 8), batch_tokens, FAST)
     assert [len(ids) for _, ids in shared] == [1] * 8
 
 

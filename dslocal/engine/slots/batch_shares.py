@@ -59,7 +59,7 @@ def share_batch(
         batch_tokens: The room of the batch.
         times: How long steps take.
     """
-    room = batch_tokens - len(waiting)
+    room = max(0, batch_tokens - len(waiting))
     if any(len(slot.pending) == 1 for slot in waiting):
         room = times.prompt_room(room)
     lengths = {slot.seq_id: 1 for slot in waiting}
