@@ -171,7 +171,11 @@ def test_nothing_secret_is_logged_and_open_webui_is_explained(guarded: Serving, 
         (["--port", "70000"], 2, "--port: 70000 is out of range"),
         (["--port", "12345678"], 2, "--port: 12345678 is out of range"),
         (["--parallel", "0"], 2, "--parallel: 0 is out of range"),
-        (["--parallel", "2", "--mtp", "on"], 2, "--mtp on drafts for one conversation only"),
+        (
+            ["--port", "0", "--parallel", "2", "--mtp", "on"],
+            2,
+            "--mtp on drafts for one conversation only",
+        ),
         (["--host", "127.0.0.1", "--max-body", "nonsense"], 2, "is not a size"),
     ],
 )
