@@ -239,6 +239,47 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+def longest_run_of_digits(model: LlamaModel, grammar: Grammar, least: int) -> str:
+    """What a model writes that always prefers a digit, until ``least`` digits or the end."""
+    text = b""
+    while len(text) < least and (allowed := ours(model, grammar)):
+        digits = [id for id in allowed if re.fullmatch(rb"[0-9]", model.piece(id))]
+        others = [id for id in allowed if re.fullmatch(rb'[."]', model.piece(id))]
+        if not (found := digits or others):
+            break
+        token = max(found)
+        grammar.accept(token)
+        text += model.piece(token)
+    return text.decode()
+
+
+@pytest.mark.parametrize(
+    ("schema", "runs"),
+    [
+        ({"type": "integer"}, r"-?[0-9]{40}"),
+        ({"type": "number"}, r"-?[0-9]{40}\.[0-9]{40}"),
+        ({"type": "number", "minimum": 3.39, "maximum": 1000.5}, r"9{3}\.[0-9]{40}"),
+        ({"const": 7 * 10**60}, r"70{60}"),
+        ({"type": "string"}, r'"[0-9]{299}'),
+        ({"type": "string", "pattern": "^[0-9]{100}$"}, r'"[0-9]{100}"'),
+    ],
+    ids=str,
+)
+def test_a_number_does_not_go_on_for_ever(
+    model: LlamaModel, schema: dict[str, Any], runs: str
+) -> None:
+    """Texts and numbers that the schema makes longer are left as they are."""
+    grammar = Grammar(model, schema_to_grammar(schema)[0])
+    copied = grammar.copy()
+    for each in (grammar, copied):
+        assert re.fullmatch(runs, longest_run_of_digits(model, each, 300))
+
+
+def test_digits_of_a_grammar_that_is_no_schema_are_not_counted(model: LlamaModel) -> None:
+    grammar = Grammar(model, gbnf_to_grammar("root ::= [0-9]+"))
+    assert len(longest_run_of_digits(model, grammar, 100)) == 100
+
+
 @pytest.mark.parametrize(
     ("schema", "why"),
     REFUSED,

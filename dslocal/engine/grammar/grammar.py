@@ -16,6 +16,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -27,6 +28,7 @@ from dslocal.engine.model import NORMAL, TAG, TYPES_WITHOUT_TEXT, USER_DEFINED
 from dslocal.errors import EngineError, UsageError
 
 from .gbnf import gbnf_to_lark
+from .number_limit import NumberLimit, begins_with_digit
 
 if TYPE_CHECKING:
     from dslocal.engine.model import LlamaModel
@@ -47,6 +49,7 @@ TOO_COMPLEX = "use fewer optional fields, smaller repetitions or a simpler patte
 MAX_REASON = 300  # characters of llguidance's explanation
 
 _tokenizers: WeakKeyDictionary[LlamaModel, Any] = WeakKeyDictionary()
+_digits: WeakKeyDictionary[LlamaModel, NDArray[np.uint8]] = WeakKeyDictionary()
 
 
 def schema_to_grammar(schema: dict[str, Any], *, compact: bool = False) -> tuple[str, list[str]]:
@@ -135,6 +138,9 @@ def choices_to_grammar(choices: Sequence[str]) -> str:
 class Grammar:
     """The state of an answer in a grammar: a constraint for :class:`.Sampler`.
 
+    Where the grammar was made from a JSON Schema, a number ends after so many digits
+    (:mod:`.number_limit`), unless the schema asks for more.
+
     Attributes:
         end_tokens: The tokens that end an answer; they may come once the grammar is complete.
     """
@@ -153,6 +159,8 @@ class Grammar:
         from llguidance import LLMatcher
 
         self._matcher = LLMatcher(_tokenizer(model), grammar, log_level=0, limits=_limits())
+        self._model = model
+        self._numbers = NumberLimit() if _has_json(grammar) else None
         self._n_vocab = model.n_vocab
         self._bits = np.zeros((model.n_vocab + 31) // 32 * 4, np.uint8)  # one bit a token
         self._is_current = False  # whether the bits are those of the next token
@@ -169,6 +177,7 @@ class Grammar:
         copied.__dict__.update(self.__dict__)
         copied._matcher = self._matcher.deep_copy()
         copied._bits = self._bits.copy()
+        copied._numbers = replace(self._numbers) if self._numbers else None
         return copied
 
     def mask(self, logits: Floats) -> None:
@@ -208,6 +217,8 @@ class Grammar:
             if was_allowed:
                 raise UsageError(f"the grammar is too complex: {reason}", hint=TOO_COMPLEX)
             raise EngineError(f"the grammar cannot continue: {reason}")
+        if self._numbers:
+            self._numbers.read(self._model.piece(token))
 
     @property
     def is_complete(self) -> bool:
@@ -222,7 +233,15 @@ class Grammar:
         if self._matcher.is_error():
             reason = _reason(self._matcher.get_error())
             raise UsageError(f"the grammar is too complex: {reason}", hint=TOO_COMPLEX)
+        if self._numbers and self._numbers.is_reached:
+            self._end_number()
         self._is_current = True
+
+    def _end_number(self) -> None:
+        """Allow no further digit, if something else may come."""
+        others = self._bits & ~_digit_bits(self._model)
+        if others.any():
+            self._bits[:] = others
 
     def _compute_bits(self) -> None:
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
@@ -237,6 +256,23 @@ def _limits() -> Any:
         max_items_in_row=MAX_ROW_ITEMS,
         initial_lexer_fuel=INITIAL_LEXER_FUEL,
     )
+
+
+def _has_json(grammar: str) -> bool:
+    """Return whether a part of ``grammar`` is made from a JSON Schema."""
+    parts = json.loads(grammar).get("grammars", ()) if grammar.startswith("{") else ()
+    return any(part.get("json_schema") is not None for part in parts)
+
+
+def _digit_bits(model: LlamaModel) -> NDArray[np.uint8]:
+    """Return one bit for each token, packed like :attr:`Grammar._bits`: begins with a digit."""
+    if model not in _digits:
+        begins = np.zeros((model.n_vocab + 31) // 32 * 32, np.bool_)
+        begins[: model.n_vocab] = [
+            begins_with_digit(model.piece(id)) for id in range(model.n_vocab)
+        ]
+        _digits[model] = np.packbits(begins, bitorder="little")
+    return _digits[model]
 
 
 def _tokenizer(model: LlamaModel) -> Any:
