@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from dslocal.api.planning.recommendation import RecommendedModel
 
 MAX_NAME = 31  # characters
-ROW = "{:<2}{:<31} {:<6} {:<7} {:>6} {:>4} {:>5} {:>7} {:>5}"
-HEADER = ROW.format("", "model", "quant", "runs on", "memory", "ctx", "t/s", "fetch", "disk")
+ROW = "{:<2}{:<31} {} {:>4} {:>5} {:>7} {:>5}"
 RUNS_ON = {
     "gpu": "GPU",
     "offload": "GPU+CPU",
@@ -40,6 +39,17 @@ PROMPT_ROWS = 2  # of a screen: the command, and the next prompt
 LEGEND = (
     "memory in GiB, fetch and disk in GB; t/s: tokens a second, a forecast"
     f"\n{CONVERTED.strip()}: a checkpoint, converted here. dslocal fit MODEL plans one"
+)
+
+
+def _load_columns(quant: str, runs_on: str, memory: str) -> str:
+    """Return three columns in 21 characters: a long name takes the room of its neighbours."""
+    names = f"{quant:<6} {runs_on}"
+    return f"{names} {memory:>{20 - len(names)}}"
+
+
+HEADER = ROW.format(
+    "", "model", _load_columns("quant", "runs on", "memory"), "ctx", "t/s", "fetch", "disk"
 )
 
 
@@ -146,9 +156,7 @@ def _line(found: Assessment, *, marked: bool) -> str:
     return ROW.format(
         "→" if marked else "",
         one_line(model.name, MAX_NAME),
-        model.quant,
-        RUNS_ON[plan.verdict],
-        short_number(memory_bytes(plan) / 2**30),
+        _load_columns(model.quant, RUNS_ON[plan.verdict], short_number(memory_bytes(plan) / 2**30)),
         context_size(plan.load_config.n_ctx) if runs else "",
         short_number(found.speed.middle) if runs else "",
         "here" if is_here else _fetch(model.download, model.method) + converted,

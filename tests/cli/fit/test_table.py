@@ -40,6 +40,7 @@ def test_table(run: Run, args: list[str]) -> None:
     group = ""
     seen: set[str] = set()
     titles: list[str] = []
+    header = next(line for line in shown.splitlines() if line.startswith("  model "))
     for line in shown.splitlines():
         words = line.removeprefix("→").split()
         if line in GROUPS:
@@ -53,6 +54,7 @@ def test_table(run: Run, args: list[str]) -> None:
             if row["verdict"] in ("gpu", "offload", "cpu"):
                 assert (middle(row) >= 7.99) == (group == "runs well here")
             assert "…" not in line
+            assert len(line) == len(header)  # the figures are below their titles
     assert seen == set(rows)
     assert titles == [title for title in GROUPS if title in titles]  # what runs well stands last
 

@@ -40,6 +40,7 @@ MACHINES = [
     [],
     ["--ram", "8GB", "--vram", "0"],
     ["--ram", "64GB", "--vram", "24GB"],
+    ["--ram", "96GB", "--vram", "24GB"],
     ["--ram", "512GB", "--os", "macos"],
     ["--ram", "1GiB"],
 ]
