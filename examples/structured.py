@@ -11,4 +11,4 @@ SCHEMA = {
 
 with dslocal.load("nano") as model:
     answer = model.ask("What is 47 × 86?", schema=SCHEMA, seed=1)
-    print(answer.parsed["result"] + 1)
+    print(answer.parsed["result"] + 1)  # 4043: the result is a number, not text

@@ -1,7 +1,4 @@
-"""Offer the model a function, and read its calls.
-
-nano never learned to call tools, so it answers itself; a model that did yields ToolCall events.
-"""
+"""Offer the model a function, and read the call that it makes. dslocal calls nothing itself."""
 
 import json
 
@@ -14,9 +11,9 @@ WEATHER = dslocal.Tool(
 )
 
 with dslocal.load("nano") as model:
-    for event in model.stream("What is 47 × 86?", tools=[WEATHER], seed=1):
+    for event in model.stream("What is the weather in Lima?", tools=[WEATHER], seed=1):
         match event:
             case dslocal.ToolCall(name, arguments):
                 print("call", name, "with", json.loads(arguments))
             case dslocal.Done(answer):
-                print(answer.text or f"{len(answer.tool_calls)} calls")
+                print("finish reason:", answer.finish_reason)

@@ -22,7 +22,7 @@ PRINTS = {
     "save_and_resume.py": ("user: What is the capital of Peru?", "Tokyo"),
     "stream.py": ("144", "[stop,"),
     "structured.py": ("4043",),
-    "tools.py": ("4042",),
+    "tools.py": ("call weather with {'city': 'Lima'}", "finish reason: tool_calls"),
 }
 
 
