@@ -91,7 +91,7 @@ class UsageError(DslocalError):
 
 
 class NotFoundError(DslocalError):
-    """There is no such model, file, repository or revision."""
+    """A model, file, repository or revision does not exist."""
 
     exit_code = ExitCode.NOT_FOUND
 

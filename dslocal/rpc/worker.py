@@ -55,8 +55,8 @@ def checked_address(host: str, *, public: bool) -> str:
     if (address.is_unspecified or address.is_global) and not public:
         where = "every network" if address.is_unspecified else "the internet"
         raise UsageError(
-            f"--host {address}: {where} could connect, and whoever connects can use and crash a "
-            "worker, which has no encryption and no key",
+            f"--host {address}: {where} could connect. A worker has no encryption and no key: "
+            "every machine that connects can use and crash it",
             hint=f"{_own_hint()}; or add --public if a firewall protects the port",
         )
     return str(address)

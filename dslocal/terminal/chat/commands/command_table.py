@@ -49,7 +49,7 @@ def show_help(active: ActiveChat, _: str) -> None:
     lines = [f"{command.usage:<{USAGE_WIDTH}} {command.help}" for command in COMMANDS.values()]
     lines += [
         "Alt-Enter: new line, Ctrl-R: search, Ctrl-X Ctrl-E: editor, // for a first /",
-        f"Ctrl-C: stop, {ANSWER_NOW_KEY_NAME}: end the thinking, Ctrl-Z: suspend, Ctrl-D: leave",
+        f"Ctrl-C: stop, {ANSWER_NOW_KEY_NAME}: end the reasoning, Ctrl-Z: suspend, Ctrl-D: leave",
     ]
     active.show_page(lines)
 
@@ -147,7 +147,7 @@ COMMANDS = {
     ),
     "think": Command(
         "/think [on|off]",
-        "show the last reasoning, or switch thinking",
+        "show the last reasoning, or turn reasoning on or off",
         setting_commands.set_thinking,
         setting_commands.suggest_thinking,
     ),

@@ -82,7 +82,7 @@ def attach_files(active: ActiveChat, text: str) -> None:
 
 
 def set_thinking(active: ActiveChat, text: str) -> None:
-    """/think: switch thinking, or show the last answer's reasoning."""
+    """/think: switch reasoning on or off, or show that of the last answer."""
     if not text:
         last = active.last_answer()
         active.notify(last.reasoning if last and last.reasoning else "no reasoning to show")
@@ -99,7 +99,7 @@ def set_thinking(active: ActiveChat, text: str) -> None:
 
 
 def suggest_thinking(active: ActiveChat, typed: str) -> Suggestions:
-    """Return what thinking can be switched to."""
+    """Return the arguments of /think."""
     return [] if " " in typed else [(choice, "") for choice in THINKING_CHOICES]
 
 
