@@ -1,9 +1,10 @@
 """Convert a DeepSeek safetensors checkpoint to quantized GGUF files in a single pass.
 
-Headers first, the whole output laid out from them, then workers that read, dequantize, quantize and
-write a few rows at a time: no torch, no intermediate file, memory that does not grow with the
-model. It knows safetensors and GGUF; it does not know chats, terminals or the network (it is handed
-a :class:`Source` that opens shards by name)::
+The headers are read first, and the whole output is laid out from them. Then workers read,
+dequantize, quantize and write a few rows at a time. So a conversion needs no torch and no
+intermediate file, and its memory does not grow with the model. The package knows safetensors and
+GGUF; it does not know chats, terminals or the network (it is handed a :class:`Source` that opens
+shards by name)::
 
     checkpoint = open_checkpoint(FolderSource(folder))
     plan = plan_conversion(checkpoint, [recipe_named("Q4_K_M")])

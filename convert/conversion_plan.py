@@ -1,4 +1,4 @@
-"""The whole conversion, laid out: every output's tensors, metadata and work.
+"""The plan of a whole conversion: the tensors, the metadata and the work of every output.
 
 One read of the source can feed several outputs (recipes), each of one or more files; a unit of work
 knows all the places that its rows go to. :func:`.plan_conversion.plan_conversion` lays it out.

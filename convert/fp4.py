@@ -1,4 +1,4 @@
-"""FP4 experts: V4's packed weights to MXFP4 without loss, or to float32.
+"""Convert V4's packed FP4 experts to MXFP4 without loss, or to float32.
 
 A source byte holds two e2m1 codes, the even column's in its low half; an E8M0 code, a power of two,
 scales 32 of them. ggml's block of 32 is the same scale followed by 16 bytes, of which byte j holds

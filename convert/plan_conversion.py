@@ -1,4 +1,4 @@
-"""Lays out a conversion from headers alone: which outputs there are, and what each one holds."""
+"""Lay out a conversion from headers alone: which outputs there are, and what each one holds."""
 
 from __future__ import annotations
 

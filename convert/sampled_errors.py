@@ -1,8 +1,8 @@
 """Quantization errors of a checkpoint's own weights, measured on a sample of each tensor's rows.
 
-Rows are spread evenly over the tensor, so that the sample is the same whenever it is taken, and a
-stack of experts is represented by several of them. A tensor costs the same whatever its size: rows
-of :data:`SAMPLED_WEIGHTS` weights, at least :data:`MIN_ROWS`, in every type.
+The rows are spread evenly over the tensor. So the sample is the same whenever it is taken, and it
+has rows of several experts of a stack. A tensor costs the same whatever its size: rows of
+:data:`SAMPLED_WEIGHTS` weights, at least :data:`MIN_ROWS`, in every type.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Check a finished conversion against its source: read every weight again and compare it.
 
-The relative RMSE of each tensor class is set against what its types can do (RELATIVE_ERROR); one
-that is far above it is wrong.
+The relative RMSE of each tensor class is compared with the usual one of its types (RELATIVE_ERROR).
+A class that is far above that is wrong.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""One unit of work: rows are read, made float32, and written in the type of every output.
+"""Do one unit of work: read rows, convert them to float32, and write them in the type of every
+output.
 
 Threads share one worker.
 """

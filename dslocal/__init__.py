@@ -1,4 +1,4 @@
-"""Run DeepSeek models on one's own machine.
+"""Run DeepSeek models on your own machine.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Say what a file is that is not the model it was taken for.
+"""Recognize a file that somebody took for a model, and say what it is.
 
 A git-lfs pointer, a web page saved under a model's name, a half finished download, pickled weights,
 an older format: each has a remedy of its own. Files are recognized by their first bytes, then by

@@ -1,9 +1,9 @@
 """A strict subset of YAML for files that people edit: every value knows its line.
 
-Mappings, lists, text, numbers, true, false and null. No tags, anchors, aliases, second documents or
-keys that occur twice: nothing that a typing error could hide behind. PyYAML parses the file. What
-its composer and constructor would do is done here, event by event with a limit to the depth: they
-crash the process on a few thousand open brackets, and lose the lines.
+Mappings, lists, text, numbers, true, false and null. It has no tags, anchors, aliases, second
+documents or keys that occur twice, because these can hide a typing error. PyYAML parses the file.
+Its composer and constructor are replaced by this module, which handles each event and limits the
+depth. They crash the process on a few thousand open brackets, and lose the numbers of lines.
 """
 
 from __future__ import annotations

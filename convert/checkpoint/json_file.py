@@ -1,4 +1,4 @@
-"""Small JSON files of a checkpoint, read without trusting them."""
+"""Read small JSON files of a checkpoint without trusting them."""
 
 from __future__ import annotations
 

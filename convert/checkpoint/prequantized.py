@@ -1,9 +1,9 @@
 """Recognize checkpoints that somebody has quantized already.
 
-Their weights have lost what a conversion would need: another rounding on top of the first is worse
-than the same size made of the original. Known by config.json, by a file that a quantizer leaves
-beside it, and at last by the names of tensors. DeepSeek's own FP8 is not among them: it is what the
-vendor publishes.
+A conversion would round their weights a second time, and its result would be worse than the same
+size made from the original. They are recognized by config.json, by a file that a quantizer leaves
+beside it, or by the names of tensors. DeepSeek's own FP8 is not among them: it is what the vendor
+publishes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Find out from the files of a folder why it is not a checkpoint that can be converted.
 
-Another download brings the same files, so the reason is named: pickled weights, an adapter, another
-program's format, a piece of a file, no tokenizer.json.
+Downloading such a folder again would not help, so the error names the reason: pickled weights, an
+adapter, another program's format, a piece of a file, no tokenizer.json.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The points of the grids that the IQ2 and IQ3 types are made of.
 
-They are read from ggml: the numbers that a block stands for name the point that it holds. So they
-are ggml's own, in its order, and no copy of its tables is kept here.
+They are read from ggml by decoding blocks: the numbers that a block stands for are the point that
+it holds. So no copy of ggml's tables is kept here.
 """
 
 from __future__ import annotations

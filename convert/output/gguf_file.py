@@ -1,6 +1,6 @@
-"""One GGUF file being written: the header first, then blocks at their offsets, its name at the end.
+"""Write one GGUF file: first the header, then blocks at their offsets; it gets its name at the end.
 
-The file is claimed against other processes for as long as it is open.
+While the file is open, a lock keeps other processes from writing it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every recipe is, and what holds for a tensor whichever recipe gives it a type.
+"""The interface of all recipes, and the rules for a tensor's type that hold with every recipe.
 
 Source: llama.cpp, src/llama-quant.cpp (``tensor_allows_quantization``, ``tensor_type_fallback``,
 ``tensor_requires_imatrix``).

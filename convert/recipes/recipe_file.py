@@ -1,4 +1,4 @@
-"""Recipes of the user's own: a YAML file of regex -> type, first match wins.
+"""The user's own recipes: a YAML file of regex -> type, in which the first match wins.
 
     'token_embd|^output': Q8_0
     'ffn_(up|gate)_exps': IQ3_S

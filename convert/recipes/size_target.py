@@ -5,8 +5,8 @@ that every token reads (attention, shared experts, dense layers, embeddings, out
 and the routed experts take what is left. From the least possible size on, the upgrade that removes
 most harm per byte is bought until nothing more fits. Harm is the squared relative error that the
 type makes of the tensor's own weights, each column weighted by its importance, times how far an
-error in its class reaches; a layer has its share of that. Nothing but harm decides: a least type
-for the small tensors, whatever the experts had to give up for it, made nano worse at most sizes.
+error in its class reaches; a layer has its share of that. Only the harm decides. A minimum type for
+the small tensors, at the cost of the experts, made nano worse at most sizes.
 """
 
 from __future__ import annotations

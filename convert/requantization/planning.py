@@ -1,4 +1,4 @@
-"""Lays out a requantization: the tensors of a GGUF model in other types, its metadata kept.
+"""Lay out a requantization: the tensors of a GGUF model in other types, with the same metadata.
 
 Types, order of tensors and metadata are llama-quantize's. Source: llama.cpp, src/llama-quant.cpp
 (``llama_model_quantize_impl``).

@@ -1,7 +1,8 @@
 """Find faults of a GGUF file that llama.cpp loads without an error, but that spoil its answers.
 
-Files are made by many people and programs. One without a pre-tokenizer splits text as no DeepSeek
-model does; one whose special tokens are marked as ordinary text cannot be prompted.
+Many people and programs make such files. A file without a pre-tokenizer splits text in another way
+than its model was trained with. A file whose special tokens are marked as ordinary text cannot be
+prompted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check the settings of a plan that a user decides, and return them as :class:`Overrides`."""
+"""Check the load settings that a user chose, and return them as :class:`Overrides`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress of long work."""
+"""The progress of downloads, conversions and evaluations, as callers of the API receive it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A model that is ready to answer: what is loaded, and how questions and sessions are made for it.
 
-Model and Chat, which users see, share one.
+``Model`` and ``Chat``, which users see, share one such object.
 """
 
 from __future__ import annotations

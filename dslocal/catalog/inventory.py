@@ -1,8 +1,8 @@
 """The inventory: which models are on this machine, besides the one that ships.
 
 There is one small JSON file for each model and quantization, so that no process loses another's
-entry. An entry is written whole or not at all. It is hostile until checked: one that is damaged, or
-says what cannot be, is passed over and never deleted.
+entry. An entry is written whole or not at all. It is not trusted before it is checked: a damaged or
+impossible one is skipped, and never deleted.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The checked entry of one model in models.yaml.
 
-Does not know how that is written: see :mod:`dslocal.catalog.registry.registry_schema`.
+Does not know how an entry is written in the file: see
+:mod:`dslocal.catalog.registry.registry_schema`.
 """
 
 from __future__ import annotations

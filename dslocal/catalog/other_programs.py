@@ -1,6 +1,6 @@
 """Models that Ollama and LM Studio have on this machine: how their folders are laid out.
 
-Read only, and hostile until checked.
+These folders are only read, and nothing in them is trusted before it is checked.
 
 Ollama: ``manifests/REGISTRY/NAMESPACE/MODEL/TAG`` (``manifests-v2/`` since 2026) is JSON whose
 layer of type ``application/vnd.ollama.image.model`` has the digest of a GGUF file, which is

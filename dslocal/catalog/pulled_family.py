@@ -1,8 +1,8 @@
 """How a model that was pulled by its name in models.yaml is prompted.
 
-Ready-made files are made by others. What such a file calls itself need not say which release it is:
-a file of V4-Flash-0731 may be "DeepSeek V4 Flash", with a template that somebody edited. A name in
-models.yaml says it.
+The name that a ready-made file gives itself need not say which release of the model it is: a file
+of V4-Flash-0731 may be "DeepSeek V4 Flash", with a template that somebody edited. The name in
+models.yaml says which release it is.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Names of quantizations, where they are written: in models.yaml, in the inventory, in file names.
 
-Which of them the converter knows is for :mod:`dslocal.convert` to say.
+:mod:`dslocal.convert` knows which of them it can write.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Find the GGUF file or checkpoint that a user's name of a model means.
 
-A name means the same in every folder: it goes before a file or folder of that name, which
-``./NAME`` still means. Only a name of models.yaml of which nothing is on this machine comes after
-them.
+A name means the same in every folder: it takes precedence over a file or folder of that name, which
+one writes as ``./NAME``. There is one exception: if a name is in models.yaml and its model is not
+on this machine, a file or folder of that name takes precedence.
 """
 
 from __future__ import annotations

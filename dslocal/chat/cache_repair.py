@@ -1,8 +1,9 @@
 """Evaluate the known beginning of the next prompt into the KV cache while the user types.
 
-A prompt leaves out the reasoning of earlier answers, so that after every answer the cache holds
-tokens that the next prompt lacks. What follows them is evaluated again in the background, in small
-steps. It is given up at once when the next question comes, which continues from there.
+A prompt leaves out the reasoning of earlier answers. So after every answer, the cache holds tokens
+that the next prompt lacks, and everything after them must be evaluated again. This happens in the
+background, in small steps. It stops at once when the next question comes, whose evaluation
+continues from there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A session whose turns are on disk: each question before it is asked, each answer as it comes.
 
-A process may end without a word: killed, out of memory, or because a machine that holds a part of
-the model is gone. So the answer is put on disk every second or so, as one that was cut. Where it is
-shown is the front end's affair.
+A process may end without notice: it is killed, runs out of memory, or loses a machine that holds a
+part of the model. So the answer so far is written to disk about every second, as an answer that was
+cut. The front end decides where it is shown.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Ask one question again and again, each time from the same state of the context.
 
-The sums of a prompt depend on what is evaluated together. So the prompt is evaluated from its first
-token on, whatever the context held, and kept for all answers: they do not depend on what came
-before, and share one prefill.
+The values that a prompt leaves in the cache depend, in their last bits, on which tokens are
+evaluated together. So the prompt is evaluated from its first token on, whatever the context held,
+and kept for all answers. Then no answer depends on what came before, and all share one prefill.
 """
 
 from __future__ import annotations

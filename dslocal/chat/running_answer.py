@@ -1,4 +1,5 @@
-"""An answer while it comes, and the conversation that it leaves, whenever and however it ends."""
+"""An answer while it is generated, and the conversation that it leaves, whenever and however it
+ends."""
 
 from __future__ import annotations
 

@@ -2,13 +2,14 @@
 
 Every question is written before it is asked, and every answer as it ends. A file is JSON lines that
 are only ever appended. A line says from which message on it replaces the history, so that a turn
-that was retried, edited or continued is one more line; a last line that is torn is ignored.
+that was retried, edited or continued is one more line; an incomplete last line is ignored.
 
-While an answer comes, the last line is provisional: the answer as far as it has come. The next line
-takes its place. Where a process ends without a word, it stays, and is an answer that was cut.
+While an answer is generated, the last line is provisional: it has the answer so far, and the next
+line replaces it. If the process is killed, the provisional line stays, and counts as an answer that
+was cut.
 
-Files are hostile until they are checked: one that makes no sense is an error that names it, and is
-left out of lists. While a process continues a conversation, it locks its file.
+No file is trusted before it is checked: one that makes no sense causes an error that names it, and
+is left out of lists. While a process continues a conversation, it locks its file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Messages and partial answers as JSON in the file of a conversation.
 
-What is read is hostile until it is checked. Does not know files or conversations.
+What is read is not trusted before it is checked. Does not know files or conversations.
 """
 
 from __future__ import annotations

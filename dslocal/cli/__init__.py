@@ -1,4 +1,4 @@
-"""The command line: one file a command, arguments to calls, errors to exit codes."""
+"""The command line: one file for each command, which turns arguments into calls of the API."""
 
 import gc
 import os

@@ -1,6 +1,7 @@
 """The default model, and the line that says that it has changed.
 
-That is the one of the environment or config.toml, else the one that was named last, else nano.
+The default is the model that the environment or config.toml names, else the one that was named
+last, else nano.
 """
 
 from __future__ import annotations

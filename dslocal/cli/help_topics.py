@@ -1,4 +1,5 @@
-"""The help topics: short texts that ship as Markdown files in dslocal/topics, one a topic."""
+"""The help topics: short texts that ship as Markdown files in dslocal/topics, one for each
+topic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application ``dslocal``: its commands, and from errors to exit codes.
+"""The application ``dslocal``: its commands, and the exit codes of their errors.
 
 Typer's rich help costs 100 ms at every start, so it is off; commands import what they need when
 they run.

@@ -1,7 +1,8 @@
-"""How the command line is read beyond what Typer does.
+"""Rules for reading the command line that Typer lacks.
 
-An option that takes one value is refused where it is given twice: only the last would count. A
-command that other programs have, and dslocal has not, is answered with the one that does the same.
+An option that takes one value must not be given twice, because only the last value would count. If
+a user types a command that other programs have and dslocal lacks, the error names the command that
+does the same.
 """
 
 from __future__ import annotations

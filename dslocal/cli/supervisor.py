@@ -1,9 +1,10 @@
 """Run a command in a child process, so that a crash of llama.cpp gives one line and an exit code.
 
-llama.cpp aborts its process over what it cannot do; a file that shrinks while it is mapped is a
-SIGBUS; a kernel without memory kills without a word. None of that can be recovered from inside. So
-a process that has loaded nothing yet forks. The child does the work, in the same terminal and
-process group. The parent waits, passes signals on, and says how the child ended.
+llama.cpp aborts its process when it cannot do something. A file that shrinks while it is mapped
+causes SIGBUS. A kernel that runs out of memory kills without a message. The process itself can
+recover from none of these. So dslocal forks before it has loaded anything. The child does the work,
+in the same terminal and process group. The parent waits, passes signals on, and says how the child
+ended.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers of tokens, as options and settings: ``8192``, or ``8k`` as models are advertised."""
+"""Parse numbers of tokens in options and settings: ``8192``, or ``8k``, as model cards write it."""
 
 from __future__ import annotations
 

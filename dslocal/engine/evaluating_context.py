@@ -1,7 +1,7 @@
 """A llama.cpp context with the KV cache of one sequence.
 
-Evaluates token ids, and keeps what the next prompt shares with what the cache holds. Does not know
-how answers are generated (:mod:`.context`).
+Evaluates token ids, and keeps the part of the cache with which the next prompt begins. Does not
+know how answers are generated (:mod:`.context`).
 """
 
 from __future__ import annotations

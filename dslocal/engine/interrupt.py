@@ -1,7 +1,8 @@
 """Stop llama.cpp in the middle of its work.
 
-Only that: what a user then sees is for the callers, in chat ``dslocal.terminal.chat``'s
-``answer_presenter`` (while an answer streams) and ``loop`` (at the input line).
+This module does no more than that. The callers decide what the user then sees: in chat, these are
+``answer_presenter`` (while an answer streams) and ``loop`` (at the input line) of
+``dslocal.terminal.chat``.
 
 Python runs signal handlers only between its own instructions, and a prefill can stay in C for
 minutes. Therefore the C half of Python's handler writes the signal's number to a pipe
@@ -13,7 +14,7 @@ from C, at no cost in Python.
 Meanwhile Python's own handler must not raise: llama.cpp calls back to log, and an exception in
 such a callback would be printed and lost.
 
-What holds for Ctrl-C holds for the signals that ask a process to end, where somebody handles them.
+The same applies to the signals that ask a process to end, if the process handles them.
 """
 
 from __future__ import annotations

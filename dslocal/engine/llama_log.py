@@ -1,6 +1,6 @@
 """llama.cpp's log, kept instead of printed.
 
-What llama.cpp complains of first becomes the text of an EngineError.
+llama.cpp's first complaint becomes the text of an EngineError.
 """
 
 from __future__ import annotations

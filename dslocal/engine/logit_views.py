@@ -1,4 +1,4 @@
-"""The logits of the last evaluation, seen where llama.cpp has them."""
+"""Views of the logits of the last evaluation, in llama.cpp's own memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole characters from the bytes of tokens: a token may end in the middle of a character."""
+"""Make whole characters from the bytes of tokens: a token may end in the middle of a character."""
 
 from __future__ import annotations
 

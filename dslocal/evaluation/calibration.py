@@ -1,7 +1,8 @@
-"""The text that shows a model what it will be used for, while its activations are measured.
+"""The calibration text: what a model evaluates while its activations are measured.
 
-The conversations were written for this project. They are rendered in the family's own prompt
-format, special tokens included: these route to experts of their own, in V4 by their ids alone.
+Its conversations were written for this project, as examples of what a model is used for. They are
+rendered in the family's own prompt format with special tokens, because these are routed to experts
+of their own; in V4, their ids alone decide that.
 """
 
 from __future__ import annotations

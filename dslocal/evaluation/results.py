@@ -1,7 +1,7 @@
 """Keep the results of an evaluation in a file, so that an interrupted run can be resumed.
 
 A header line says what decides the results, then comes one line a sample. A file with the same
-header is continued; a last line that is torn is dropped.
+header is continued; an incomplete last line is dropped.
 """
 
 from __future__ import annotations

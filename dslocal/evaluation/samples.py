@@ -1,7 +1,7 @@
 """Grade the samples of an evaluation: one answer to one problem each.
 
-Every sample has a seed of its own, made of the evaluation's seed and the places of problem and
-sample, so that a run that was resumed equals one that was not.
+Every sample has a seed of its own, computed from the evaluation's seed and the positions of the
+problem and the sample. So a resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations

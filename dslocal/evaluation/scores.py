@@ -1,4 +1,4 @@
-"""Count what the samples of an evaluation add up to."""
+"""Compute the scores of an evaluation from its samples."""
 
 from __future__ import annotations
 

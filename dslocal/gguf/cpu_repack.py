@@ -1,4 +1,4 @@
-"""Which weights llama.cpp rearranges for this CPU, asked of ggml itself.
+"""Find out from ggml itself which weights llama.cpp rearranges for this CPU.
 
 llama.cpp tries a weight with each of the CPU's extra buffer types (CPU_REPACK, AMX, KleidiAI) and
 takes the first whose device supports the product (llama.cpp, src/llama-model-loader.cpp,

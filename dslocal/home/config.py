@@ -1,4 +1,4 @@
-"""config.toml, as the user wrote it: read once for as long as it stays the same.
+"""Read config.toml as the user wrote it, and again only after it has changed.
 
 Does not know what its keys mean.
 """

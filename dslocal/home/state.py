@@ -1,6 +1,6 @@
 """Small things that dslocal remembers between runs, each a JSON object in a file of its own.
 
-None of them is worth failing for.
+dslocal works without any of them, so an error in reading or writing one is ignored.
 """
 
 from __future__ import annotations

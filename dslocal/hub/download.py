@@ -1,7 +1,7 @@
 """Whole downloads, kept in huggingface_hub's own cache, where other programs find them too.
 
 Files that are in the cache already are used. A file enters the cache only when its hash is right,
-and one that another program put there is hashed once before it is used. What is not of the hub goes
+and one that another program put there is hashed once before it is used. Files from other servers go
 into dslocal's own cache.
 """
 

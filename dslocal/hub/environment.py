@@ -1,6 +1,6 @@
-"""The hub as the environment sets it: offline or not, which endpoint, and where the cache is.
+"""The hub's settings in the environment: offline or not, which endpoint, and where the cache is.
 
-Also what of the environment is at fault when the hub cannot be reached.
+When the hub cannot be reached, this module also finds the variable that is at fault.
 """
 
 from __future__ import annotations

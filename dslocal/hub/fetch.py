@@ -1,7 +1,7 @@
-"""One file, from a repository onto this disk.
+"""Download one file of a repository to this disk.
 
-It is resumed where it stopped, and gets its name only when its hash is right. A file with a wrong
-hash is put aside as ``NAME.damaged``, which nothing reads, and fetched once more.
+A download is resumed where it stopped, and gets its name only when its hash is right. A file with a
+wrong hash is put aside as ``NAME.damaged``, which nothing reads, and downloaded once more.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Bytes over HTTP through huggingface_hub's own session.
+"""Read bytes over HTTP through huggingface_hub's own session.
 
-Ranges, limits, and every failure explained or tried again. The session brings proxies, certificates
-and HF_HUB_OFFLINE. Nothing here trusts a length, a redirect or a hash that a server sends.
+This module requests ranges, enforces limits, and explains or retries every failure. The session
+brings proxies, certificates and HF_HUB_OFFLINE. Nothing here trusts a length, a redirect or a hash
+that a server sends.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a repository says it holds: names, sizes and hashes at one commit.
+"""The files that a repository lists: names, sizes and hashes at one commit.
 
-All of it is hostile until checked here.
+Nothing in the list is trusted before it is checked here.
 """
 
 from __future__ import annotations

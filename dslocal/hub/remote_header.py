@@ -1,4 +1,4 @@
-"""The header of a GGUF file that is not here, by range requests.
+"""Read the header of a GGUF file that is on a server, by range requests.
 
 It is a few megabytes at the start of the file, however large that is.
 """

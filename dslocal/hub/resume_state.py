@@ -1,6 +1,7 @@
-"""What a stream's folder says of the run that started it, so that another one can continue.
+"""What the folder of a stream records about the run that started it, so that another run continues
+it.
 
-Above all that is the commit: shards of two commits are never mixed.
+The commit matters most: shards of two commits are never mixed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """End an answer at a stop text: what stands before it is the answer, and no part of it is shown.
 
-Only the answer's text is searched, not its reasoning and not its calls. What comes in stretches is
-treated as if it came character by character, so that the result does not depend on how tokens cut
-it: the answer ends at the stop text that is complete first.
+Only the answer's text is searched, not its reasoning and not its calls. Text that comes in pieces
+is treated as if it came character by character, so that the result does not depend on how tokens
+cut it: the answer ends at the stop text that is complete first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a model's load configs take, against what a machine has.
+"""Compare what a model's load configs take with what a machine has.
 
 Knows one header and one machine. Does not know what is wanted, or what to give up.
 """

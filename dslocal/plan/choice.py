@@ -1,9 +1,9 @@
 """Choose the quantization of a model for a machine, by one rule for all commands.
 
-The best that answers fast enough; where none does, the fastest that keeps at least what Q4_K_M
-keeps and runs from memory. Below Q4_K_M small models lose more than speed makes good for, so that
-such a file is taken for speed only where the model is very large, and otherwise only where the
-memory holds no better one.
+The rule takes the best quantization that answers fast enough. If none does, it takes the fastest
+one that runs from memory and keeps at least the quality of Q4_K_M. Below Q4_K_M, small models lose
+more quality than the speed is worth. So a lower one is taken for its speed only if the model is
+very large, and otherwise only if the memory holds no better one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decide whether experts are read ahead, and estimate how many of them are found in memory.
+"""Decide whether experts are read ahead, and estimate how many of them are already in memory.
 
 Experts are read ahead if the weights are larger than the memory, unless the user decided
 otherwise. :mod:`dslocal.engine.streaming` does it.

@@ -4,8 +4,8 @@ First comes what costs nothing, last what costs quality: smaller micro-batches, 
 experts or whole layers to the CPU, a shorter context (never under ``MIN_AUTO_CTX`` unasked), q4_0
 KV.
 
-Knows what configs take of a budget (:mod:`.budget`). Does not know when enough is given up: that is
-a test of the caller's (:mod:`.search`).
+Knows what configs take of a budget (:mod:`.budget`). Does not know when enough is given up: the
+caller tests that (:mod:`.search`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Decode text: by its byte order mark, as UTF-8, or as charset-normalizer is sure of.
+"""Decode text by its byte order mark, as UTF-8, or in an encoding of which charset-normalizer is
+sure.
 
-A wrong guess puts wrong letters before a model, so what is uncertain is not decoded.
+After a wrong guess, a model would read wrong letters, so text of an uncertain encoding is not
+decoded.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Find the gap that a model fills in: what stands before it and after it.
 
-How a family writes a gap is :meth:`dslocal.prompts.families.Family.render_fim`.
+:meth:`dslocal.prompts.families.Family.render_fim` writes it as the family does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 r"""Decide whether a question is mathematical.
 
 R1's model card recommends a directive for such questions: to reason step by step, and to put the
-answer within ``\boxed{}``. One where none belongs does more harm than a missing one, so what is in
-doubt is not mathematical, and neither is a proof, which has nothing to box.
+answer within ``\boxed{}``. A directive where none belongs does more harm than a missing one. So a
+doubtful question counts as not mathematical, and so does a proof, which has no answer to box.
 
 Refused is a question that is longer than a page, has ``\boxed`` already, looks like code, a log, a
 date or a telephone number, or has a word of another trade (:mod:`.math_words`). Of the others, a

@@ -1,14 +1,14 @@
 """Recognise the family of a GGUF by its own metadata, and say why.
 
-Files are converted by many people, so no single key is relied on:
+Many people convert files, so no single key is relied on:
 
 1. Architecture, special tokens and, for nano, shape must fit. A family that needs a token which is
    not there is out.
 2. Among the families that are left, the name decides: what the file calls itself, or else the model
-   that it says it was made from. A base model there decides nothing, for it gives no turns to what
-   is made of it.
-3. If the name says nothing, the text of the chat template decides. It is only a hint, for those who
-   convert a GGUF edit it.
+   that it says it was made from. If that is a base model, it decides nothing, because it says
+   nothing about the turns of a model made from it.
+3. If the name says nothing, the text of the chat template decides. It is only a hint, because
+   people who convert a model may edit it.
 4. If neither does, the first family that is left in the order of ``CAREFUL`` is the most careful
    reading, and ``why`` says so.
 """

@@ -3,8 +3,8 @@
 Results come from a JSON file: a list of objects, or what SearXNG, Tavily (``results``), Brave
 (``web.results``) and DuckDuckGo's clients (a list) return. The templates say that every result
 stands between ``[webpage X begin]`` and ``[webpage X end]``, X counted from 1, but not what is
-between: here title, address and date on lines of their own, then the text as it is, whatever it
-spells. The templates stand there under "Official Prompts".
+between. dslocal writes the title, the address and the date on lines of their own, then the text
+unchanged, whatever it spells. The templates stand there under "Official Prompts".
 """
 
 from __future__ import annotations

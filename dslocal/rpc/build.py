@@ -1,7 +1,8 @@
 """Build the library with llama.cpp's RPC backend from the source of the installed llama-cpp-python.
 
-Two C++ files, compiled against the ggml that llama-cpp-python has, so that both are one llama.cpp.
-The source is the package's own sdist, which pip fetches and checks, or a file that the user has.
+Two C++ files are compiled against the ggml of llama-cpp-python, so that the library and the package
+come from the same llama.cpp. The source is the package's own sdist, which pip fetches and checks,
+or a file that the user has.
 """
 
 from __future__ import annotations

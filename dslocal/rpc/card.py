@@ -1,7 +1,7 @@
 """A worker's description of itself: a JSON object, sent at the port after llama.cpp's.
 
-llama.cpp's RPC protocol tells neither its commit nor what a CPU may still take of its cgroup, and a
-server that is busy answers nobody. The card tells all three.
+llama.cpp's RPC protocol tells neither its commit nor how much memory a CPU's cgroup still allows,
+and a busy server does not answer at all. The card tells both, also while the server is busy.
 """
 
 from __future__ import annotations

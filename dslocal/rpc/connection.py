@@ -1,6 +1,6 @@
 """Query the workers of a model, compare them with this machine, connect and watch them.
 
-llama.cpp ends its process when a connection breaks. Which machine that was, the sockets tell.
+llama.cpp ends its process when a connection breaks. The sockets tell which machine it was.
 """
 
 from __future__ import annotations

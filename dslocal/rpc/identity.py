@@ -1,7 +1,7 @@
 """The identity of this llama.cpp, so that two machines can compare theirs.
 
 Tensors and operations travel as numbers, whose meaning changes between commits of llama.cpp; the
-version of the protocol alone does not say enough.
+version of the protocol alone is not enough.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """TCP connections of this process that llama.cpp opened: found among its file descriptors.
 
-llama.cpp sets no timeout on them: a machine that loses its power would be waited for for ever. So
-they get the kernel's keepalive from here.
+llama.cpp sets no timeout on them, so it would wait for ever for a machine that lost its power. So
+this module turns on the kernel's keepalive for them.
 """
 
 from __future__ import annotations

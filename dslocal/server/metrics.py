@@ -1,6 +1,6 @@
 """The counters of the server, in Prometheus's text format at ``/metrics``.
 
-Has nothing of any prompt, answer or key.
+They contain nothing of any prompt, answer or key.
 """
 
 from __future__ import annotations

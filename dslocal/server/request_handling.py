@@ -1,4 +1,4 @@
-"""Read requests, prepare what they ask for, and answer them, as all endpoints need it."""
+"""Read, prepare and answer requests: the part that all endpoints share."""
 
 from __future__ import annotations
 

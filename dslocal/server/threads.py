@@ -1,4 +1,4 @@
-"""Work in threads that a cancellation waits for."""
+"""Run work in threads; a cancellation waits until the work has ended."""
 
 from __future__ import annotations
 

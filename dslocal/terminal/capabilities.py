@@ -1,6 +1,6 @@
 """What the terminal can show, and what it is likely to do.
 
-It is judged by what the environment says; the terminal is not asked.
+The environment decides that; the terminal itself is not queried.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ wrapping off, a line that the terminal finds wider than we do cannot take a seco
 never misses a row.
 
 When the window becomes narrower, most terminals wrap the tail's lines again; the rows are counted
-as such a terminal counts them. xterm and screen cut the lines off instead. A terminal that cannot
-move its cursor (``TERM=dumb``) or a file gets the lines that stay and no tail.
+as they are then. xterm and screen cut the lines off instead. A terminal that cannot move its cursor
+(``TERM=dumb``) or a file gets the lines that stay and no tail.
 
 Knows lines, not Markdown.
 """

@@ -1,4 +1,4 @@
-"""A page of Markdown to read.
+"""Show a page of Markdown.
 
 It is printed as it is where stdout is not a terminal, rendered on one, and paged where it is longer
 than the screen.

@@ -1,7 +1,7 @@
 """Progress of downloads and conversions on stderr.
 
-Bars on a terminal, a line now and then elsewhere, JSON lines for programs. Shorter work has one
-line on a terminal: :mod:`.progress_line`.
+On a terminal it is a bar, elsewhere a line now and then, and JSON lines for programs. Shorter work
+has one line on a terminal: :mod:`.progress_line`.
 """
 
 from __future__ import annotations

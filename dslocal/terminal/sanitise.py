@@ -1,15 +1,15 @@
 """Make text of a model or a file safe for a terminal, which must not interpret it.
 
-What is taken out, and why: control characters (C0 without tab and newline, DEL, C1), since a
-terminal obeys them; marks, embeddings, overrides and isolates of direction, since they make text
-read otherwise than it is, and terminals order right-to-left writing without them; characters that
-nobody sees (tags, variation selectors of ideographs, zero-width space and joiner of words, byte
-order marks, invisible operators, soft hyphens, annotation marks), since they hide text in what is
-copied, and a terminal's widths of them are not reliable.
+These are taken out: control characters (C0 without tab and newline, DEL, C1), because a terminal
+obeys them; marks, embeddings, overrides and isolates of direction, because they change the order in
+which text is read, and terminals order right-to-left writing without them; characters that nobody
+sees (tags, variation selectors of ideographs, zero-width space and joiner of words, byte order
+marks, invisible operators, soft hyphens, annotation marks), because they hide text in what is
+copied, and terminals disagree on their widths.
 
-What stays although it is invisible: U+200D, which joins emoji into one and shapes Indic and Arabic
-letters; U+200C, without which Persian is misspelled; the selectors that make an emoji of a sign.
-None of them moves anything or can carry more than itself.
+These stay although they are invisible: U+200D, which joins emoji into one and shapes Indic and
+Arabic letters; U+200C, without which Persian is misspelled; the selectors that make an emoji of a
+sign. None of them moves anything or can carry more than itself.
 """
 
 from __future__ import annotations

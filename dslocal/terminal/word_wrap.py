@@ -1,4 +1,4 @@
-"""Words of a text that streams are kept whole at the end of a terminal's line.
+"""Keep the words of a streamed text whole at the end of a terminal's line.
 
 Code between fences stays as it is: a line break in it would be copied.
 """

@@ -1,7 +1,7 @@
 """Choose the best way to get a published model on this machine.
 
-Which quantization it is, :mod:`dslocal.plan.choice` says. Of its offers the one that needs less
-time is taken, if the disk has room for it.
+:mod:`dslocal.plan.choice` chooses the quantization. This module takes the offer that gets it in the
+least time, if the disk has room for it.
 """
 
 from __future__ import annotations

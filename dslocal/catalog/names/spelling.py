@@ -1,9 +1,9 @@
 """Parse a model's name, from whatever program or page it was copied.
 
-Understood are pages and files of the hub and its mirrors (``https://huggingface.co/OWNER/NAME``,
+It understands pages and files of the hub and its mirrors (``https://huggingface.co/OWNER/NAME``,
 ``…/blob/main/FILE``, ``hf.co/OWNER/NAME``, ``hf://OWNER/NAME/FILE``), ``OWNER/NAME:QUANT`` as
 llama.cpp and Ollama write it, Ollama's own ``NAME:TAG``, and LM Studio's ``PUBLISHER/NAME@QUANT``.
-Nothing here asks the network or the disk.
+It uses neither the network nor the disk.
 """
 
 from __future__ import annotations

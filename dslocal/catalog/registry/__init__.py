@@ -1,4 +1,4 @@
-"""models.yaml: which models are known, and what is known of each."""
+"""models.yaml: which models are known, and what is known about each."""
 
 from .lookup import find_entry, known_names, load_registry
 

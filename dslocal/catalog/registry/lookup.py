@@ -1,7 +1,7 @@
 """models.yaml: data edited by people, checked strictly.
 
-An unknown key is an error that names its line, not a silence. The file that ships is read first,
-then the user's own from the configuration folder, whose entries win.
+An unknown key is an error that names its line; it is never ignored. The file that ships is read
+first, then the user's own from the configuration folder, whose entries win.
 """
 
 from __future__ import annotations

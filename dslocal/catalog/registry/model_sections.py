@@ -1,4 +1,4 @@
-"""Read the sections of models.yaml: from what is written of a model to its entry.
+"""Read the sections of models.yaml, and make each model's entry from them.
 
 A model may take sizes and keys of config.json from a shape that several models share.
 """

@@ -1,8 +1,9 @@
 """Get answers from a ``dslocal serve`` of the same user that has the model loaded.
 
-They are the same tokens as from a process of its own, sooner. This module knows where to find such
-a server, when it would answer as this command would, and how to read what it sends. Where anything
-is not as expected before the first word, the model is loaded here after all.
+The answer has the same tokens as if this process had loaded the model, and it comes sooner. This
+module knows where to find such a server, when it would answer as this command would, and how to
+read what it sends. If anything is not as expected before the first word has come, this process
+loads the model itself.
 
 It uses http.client: importing httpx2 takes about 70 ms of CPU time longer, more than it saves.
 """

@@ -1,8 +1,8 @@
 """The scripts with which a shell gets its candidates from dslocal.
 
-All three ask in one way, that of Typer's for bash: ``COMP_WORDS`` is the line up to the cursor,
-``COMP_CWORD`` the number of the word that is being typed, and the answer has one candidate a line.
-Nothing of the answer is ever evaluated by the shell.
+All three scripts send the line as Typer's script for bash does: ``COMP_WORDS`` is the line up to
+the cursor, ``COMP_CWORD`` the number of the word that is being typed, and the output has one
+candidate in each line. The shell never evaluates any of it.
 """
 
 from __future__ import annotations

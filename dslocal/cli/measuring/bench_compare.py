@@ -1,6 +1,6 @@
-"""An earlier ``dslocal bench --json``, to compare with.
+"""Read the output of an earlier ``dslocal bench --json``, to compare with it.
 
-The file may be anybody's: nothing in it is used before it is checked.
+Nothing in the file is used before it is checked.
 """
 
 from __future__ import annotations

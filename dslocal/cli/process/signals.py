@@ -1,8 +1,8 @@
 """Signals that ask the process to end: it leaves the terminal and its files in order first.
 
 Ctrl-C is Python's KeyboardInterrupt. SIGTERM, SIGHUP and SIGQUIT become :class:`Terminated`, which
-is one too: whatever an interrupted command keeps, it keeps then as well. In the end the process
-dies of that very signal, as a shell or a supervisor expects.
+is a KeyboardInterrupt too: a command keeps the same results as after Ctrl-C. In the end the process
+is ended by that same signal, as a shell or a supervisor expects.
 """
 
 from __future__ import annotations

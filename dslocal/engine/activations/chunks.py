@@ -1,7 +1,7 @@
 """Evaluate a long text in chunks of equal length, each by itself.
 
-As llama.cpp's tools cut a text that they measure a model with: the end that fills no chunk is left
-out, and where the vocabulary wants one, the first token of every chunk becomes BOS. Source:
+The text is cut like a text with which llama.cpp's tools measure a model. An incomplete last chunk
+is left out. If the vocabulary asks for BOS, it replaces the first token of every chunk. Source:
 llama.cpp, tools/imatrix/imatrix.cpp (``compute_imatrix``), tools/perplexity/perplexity.cpp.
 """
 

@@ -4,8 +4,8 @@ llguidance does the work: Earley parsing over a lexer of derivatives, 0.03 to 0.
 vocabulary of 128,000. (llama.cpp's own engine walks through every candidate, recurses without a
 bound and prints to stderr.) It is given ordinary text tokens alone. Control tokens and added ones
 such as ``<think>`` have no bytes there, so no grammar ever allows one, whatever it spells. The
-tokens that end an answer are allowed where the grammar is complete and nowhere else. Text that only
-one continuation is possible for is tokenized as the model's own tokenizer would.
+tokens that end an answer are allowed where the grammar is complete and nowhere else. Where only one
+continuation is possible, its text is tokenized as the model's own tokenizer would.
 
 Knows nothing of files, reasoning or roles.
 """

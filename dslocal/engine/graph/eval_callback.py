@@ -1,8 +1,9 @@
-"""llama.cpp's ``cb_eval`` in front of Python: no exception crosses C.
+"""Call Python from llama.cpp's ``cb_eval``, so that no exception passes through C.
 
 The scheduler asks the callback about each node of a graph, computes up to the first node that is
 wanted, and calls it again with that node. Source: llama.cpp, ggml/src/ggml-backend.cpp,
-``ggml_backend_sched_compute_splits``. A callback that wants nothing still costs a call a node.
+``ggml_backend_sched_compute_splits``. A callback that wants no node still costs one call for each
+node.
 """
 
 from __future__ import annotations

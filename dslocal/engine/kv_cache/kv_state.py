@@ -5,8 +5,8 @@ fingerprint of the GGUF, to the cache by its type, and to its own bytes by a has
 shapes alone, and would take wrong values of the right shape.
 
 A file holds llama.cpp's own state of a sequence, which begins with the token ids; the newest
-checkpoints of a cache that cannot be cut, so that the reasoning of the last answer can be taken
-back after a restart too; the note as JSON; and the note's length with a magic number.
+checkpoints of a cache that cannot be cut, so that the reasoning of the last answer can be removed
+after a restart, too; the note as JSON; and the note's length with a magic number.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Measure what decoding reads per second on this machine, and remember it.
 
-It is measured once. If other programs kept the cores busy meanwhile, it is measured again the next
-few times that it is asked for: they can only make it slower, so the best measurement counts.
+Each rate is measured once. If other programs kept the cores busy meanwhile, it is measured again
+the next few times that somebody asks for it. Other programs can only make it slower, so the best
+measurement counts.
 
 The rates of the RAM tier are those of llama.cpp's own multiplication (:mod:`.ram_rate`). The SSD is
 measured on the file that would be read from it, through the page faults that reading a mapped file

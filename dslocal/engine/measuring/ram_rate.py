@@ -1,9 +1,10 @@
 """Measure how fast llama.cpp multiplies with weights that no cache holds.
 
 Decoding multiplies each matrix of weights with one vector, so it goes as fast as the weights come
-from RAM and the cores unpack them: on two cores, 15 GB/s of Q8_0, but 8 GB/s of Q2_K. Both are
-measured at once, by the library that decodes, with as many threads. A small model would not do: the
-processor's caches hold its weights. nano was read at 26 GB/s by cores that read 15 GB/s from RAM.
+from RAM and the cores unpack them: on two cores, 15 GB/s of Q8_0, but 8 GB/s of Q2_K. One
+measurement covers both: it uses the library that decodes, with as many threads. A small model
+cannot be used, because the processor's caches hold its weights: cores that read 15 GB/s from RAM
+read nano at 26 GB/s.
 
 The weights are measured as they are in a model's file. Where llama.cpp rearranges them
 (:mod:`dslocal.gguf.cpu_repack`), it unpacks them faster: Q4_K went from 12 to 15 GB/s, Q2_K from 8

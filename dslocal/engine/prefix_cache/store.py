@@ -1,11 +1,11 @@
 """The files of evaluated prompts: found by the first tokens of a prompt, within a budget of bytes.
 
 Every model has a folder, named by its fingerprint and by a hash of what its states depend on. A
-file is named by a hash of its token ids, so that the same prompt is there once. What is damaged,
-cut short or another model's is deleted when it is found. Those that were not used for longest, by
-their time of modification, go first.
+file is named by a hash of its token ids, so that the same prompt is there once. A file that is
+damaged, cut short or of another model is deleted when it is found. When room is needed, the files
+that were not used for longest are deleted first, by their time of modification.
 
-Prompts can be read from these files: they are readable by the user alone.
+These files contain prompts, so only the user can read them.
 """
 
 from __future__ import annotations

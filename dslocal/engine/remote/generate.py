@@ -1,15 +1,15 @@
 """One answer from an engine behind a URL, token by token.
 
 An engine cannot start to apply a grammar, or end the reasoning, in the middle of an answer. So an
-answer may take several requests: the next one has all tokens so far as its
-prompt, which the engine finds in its cache.
+answer may take several requests: the prompt of the next one has all tokens so far, which the engine
+finds in its cache.
 
-A grammar that the engine does not know, such as that of a family's tool calls, is held here: a
-token that may not come is replaced by the likeliest one that may, and the next request continues
-there.
+A grammar that the engine does not know, such as that of a family's tool calls, is enforced here: a
+token that it forbids is replaced by the likeliest one that it allows, and the next request
+continues from there.
 
-A request is sent again as long as it brought nothing. Once a token of it came, it never is: what
-came is the answer so far.
+A request that failed is sent again only if it returned nothing. Once it has returned a token, it is
+not sent again: those tokens are the answer so far.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """DeepSeek's own API, which takes messages instead of token ids.
 
-It renders its own prompt and samples as it sees fit, so that the vendor's rules are its affair. Who
-asks what is the affair of :mod:`dslocal.chat`; here are the requests and their events.
+The API renders the prompt and samples by its own rules, which are the vendor's. This module has the
+requests and their events; :mod:`dslocal.chat` decides what is asked.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Check, before a question is sent, that the engine's tokenizer equals the local one.
 
-With another one the ids would be other words, and answers nonsense that looks like a weak model.
+With another tokenizer, the ids would stand for other words, and answers would be nonsense that
+looks like a weak model's.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ What happens to float32 logits, in this order, each step only if it is asked for
 1. Biases, then penalties, change the raw logits, as OpenAI and DeepSeek define them
    (:mod:`.penalties`).
 2. A constraint makes tokens impossible.
-3. Temperature, then top-k, top-p and min-p cut, each what the one before left (:mod:`.nucleus`).
-   So top-p's share is one of what the constraint allows.
+3. Temperature is applied; then top-k, top-p and min-p cut, each what the one before left
+   (:mod:`.nucleus`). So top-p keeps a share of what the constraint allows.
 4. One token is drawn in proportion, by one number of the random stream. Temperature 0 takes the
    likeliest token and uses no number.
 

@@ -1,9 +1,9 @@
 """Several conversations at once in one llama.cpp context.
 
-Each conversation has a slot (:mod:`.slot`). One thread, the scheduler, does all evaluation. Its
-steps evaluate what all slots wait for in one batch: single tokens first, and of prompts as much as
-lets the other answers flow (:mod:`.batch_shares`). A sequence alone in a batch is computed to the
-bit as it would be in a context for one.
+Each conversation has a slot (:mod:`.slot`). One thread, the scheduler, does all evaluation. In each
+step, it evaluates in one batch what all slots wait for: first single tokens, then as much of the
+prompts as does not hold up the other answers (:mod:`.batch_shares`). A sequence that is alone in a
+batch gives the same bits as in a context of its own.
 
 The code that generates may run in a thread of its own. Or the scheduler's thread runs it, as a
 greenlet that gives way where it waits: with many conversations of a small model, handing each token

@@ -8,11 +8,11 @@ are there. The text is the same, bit by bit: only the time of reading changes.
 
 * :mod:`.expert_layout`: where each expert's matrices are, from the headers of all files.
 * :mod:`.system_calls`: what Linux and macOS offer for reading ahead, behind one interface.
-* :mod:`.disk`: pieces are read past the page cache, requested of it, or read into it, by so many
-  threads; which is fastest on the disk at hand is measured and remembered.
-* :mod:`.store`: what keeps experts that were read. :mod:`.own_memory` is memory of this process,
-  which :mod:`.overlay` shows to llama.cpp in place of pieces of the mapped file. Where files cannot
-  be read past the page cache, and on macOS, the page cache keeps them.
+* :mod:`.disk`: threads read pieces past the page cache, request them of it, or read them into it.
+  The fastest way, and its number of threads, is measured on this disk and remembered.
+* :mod:`.store`: keeps experts that were read. :mod:`.own_memory` is memory of this process, which
+  :mod:`.overlay` shows to llama.cpp in place of pieces of the mapped file. Where files cannot be
+  read past the page cache, and on macOS, the page cache keeps them.
 * :mod:`.read_queue`: the threads. What is needed now comes first, then what a later layer is sure
   to need, then guesses, which are dropped when the next router has chosen.
 * :mod:`.streamer`: sees the graph. It pauses after a router's choice, whose matrices are queued in
@@ -25,9 +25,10 @@ are there. The text is the same, bit by bit: only the time of reading changes.
   present one computes, and micro-batches are as large as the plan has them.
 * :mod:`.resident`: what every token needs is locked in memory, or read once.
 
-What was not used for longest makes room. Memory is taken while the machine has some to spare, and
-given back when others need it. Threads that read find out that a piece cannot be read: that is an
-error with a name before llama.cpp touches it, which would be SIGBUS. Mapped experts are advised
-MADV_RANDOM, or each fault would read neighbours that are not needed. A context of a model that fits
-has no callback at all. Whether to stream is decided in :mod:`dslocal.plan`.
+The experts that were not used for longest make room for others. Memory is taken while the machine
+has some to spare, and given back when other programs need it. If a piece cannot be read, the thread
+that reads it finds out first, and an error names the file. If llama.cpp touched that piece, SIGBUS
+would end the process. Mapped experts are advised MADV_RANDOM, or each fault would read neighbours
+that are not needed. A context of a model that fits has no callback at all. Whether to stream is
+decided in :mod:`dslocal.plan`.
 """

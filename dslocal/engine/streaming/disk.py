@@ -1,10 +1,11 @@
 """Read pieces of a model's files in the way that is fastest on their disk.
 
-Three ways, and a number of threads. A piece is read past the page cache into memory of our own
-(O_DIRECT), or it is requested whole and then waited for, or read, both into the page cache. Which
-is best depends on the disk: all are measured on the disk at hand, a few times, with pieces as long
-as the model's experts, and remembered. On one disk, in MB/s: page faults 39 to 450, reading with 16
-threads 1,435, requesting with 1, 8 and 32 threads 1,112, 3,048 and 4,042.
+There are three ways, each with a number of threads. A piece is read past the page cache into our
+own memory (O_DIRECT). Or the page cache is asked for the whole piece, which is then waited for. Or
+the piece is read through the page cache. The disk decides which is best: all are measured on it, a
+few times, with pieces as long as the model's experts, and the result is remembered. On one disk, in
+MB/s: page faults 39 to 450, reading with 16 threads 1,435, requesting with 1, 8 and 32 threads
+1,112, 3,048 and 4,042.
 
 These are rates while memory is free. Once the page cache has to drop something for each page that
 it reads, it gives less: 620 MB/s on a disk that gave 2,100 past it.

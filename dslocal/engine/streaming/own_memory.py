@@ -3,8 +3,8 @@
 The page cache costs more than it brings once the memory is full: for each page that is read,
 another one must be found, unmapped everywhere and freed. On the machine where the ways were
 compared, in a cgroup that was full, that took 0.65 seconds of a core for each GB, and the disk gave
-0.6 GB/s of its 2.1. Here a piece of memory changes from the expert that was not used for longest
-to the one that is read, as it is: 0.1 seconds for each GB, at the disk's full rate.
+0.6 GB/s of its 2.1. Here the memory of the expert that was not used for longest is used again, as
+it is, for the one that is read: 0.1 seconds for each GB, at the disk's full rate.
 
 An expert that is not kept is seen through the mapped file, as llama.cpp mapped it. So nothing can
 be read wrong: what was not read ahead is only slow. The first and the last page of an expert, which

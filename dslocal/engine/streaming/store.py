@@ -1,4 +1,4 @@
-"""Where experts are kept that were read: in the page cache, or in memory of our own."""
+"""Keep experts that were read, in the page cache or in memory of our own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The figures of scored tokens, as llama-perplexity --kl-divergence prints them.
 
 Source: llama.cpp, tools/perplexity/perplexity.cpp (``kl_divergence``): errors are standard errors
-of means over tokens, percentiles lie between two tokens where need be.
+of means over tokens, percentiles are interpolated between two tokens where necessary.
 """
 
 from __future__ import annotations

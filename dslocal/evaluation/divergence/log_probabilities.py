@@ -1,8 +1,9 @@
 """Turn logits into 16-bit log-probabilities, and compare logits with such a row.
 
-A packed row is uint16: four for two float32, the step and the lowest log-probability, then one for
-each token; with an odd number of tokens, one more is unused. Probabilities below e⁻¹⁶ of the
-highest are cut. Source: llama.cpp, tools/perplexity/perplexity.cpp (``log_softmax``).
+A packed row consists of uint16 values. The first four are two float32: the step and the lowest
+log-probability. Then there is one value for each token; if their number is odd, one more value is
+unused. Probabilities below e⁻¹⁶ of the highest are cut. Source: llama.cpp,
+tools/perplexity/perplexity.cpp (``log_softmax``).
 """
 
 from __future__ import annotations

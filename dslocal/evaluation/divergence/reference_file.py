@@ -1,8 +1,9 @@
 """The file of a reference's log-probabilities, as ``llama-perplexity --kl-divergence-base`` has it.
 
-``_logits_``, then int32 the tokens of a chunk, of the vocabulary, and the chunks; then all token
-ids as int32; then for each chunk the packed rows of its second half (:mod:`.log_probabilities`),
-those that a token of the chunk follows.
+The file begins with ``_logits_`` and three int32: the tokens in a chunk, the tokens in the
+vocabulary, and the number of chunks. Then come all token ids as int32, and for each chunk the
+packed rows of its second half (:mod:`.log_probabilities`), without the last row, which no token of
+the chunk follows.
 
 llama-perplexity reads no further. dslocal appends a seal: JSON that says which model and text the
 file belongs to, and a checksum of each chunk. A chunk whose checksum is wrong was not written yet,

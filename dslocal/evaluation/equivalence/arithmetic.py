@@ -1,7 +1,7 @@
-"""Calculate exactly with what final answers are made of, and bound the work of an answer.
+"""Calculate exactly with the values in final answers, and bound the work for each answer.
 
-Two values whose cross products are the same sum are equal. What is said to be equal is equal; an
-identity that is not known (sin² + cos² = 1) is missed.
+Two values are equal if their cross products are the same sum. Values that are found equal are
+equal; but an identity that this module does not know (sin² + cos² = 1) is missed.
 
 Nothing here evaluates text. Every number is bounded in bits and every operation in steps; beyond
 that, :class:`TooHard` is raised.

@@ -1,10 +1,10 @@
-"""Exact values: sums of products of generators, over each other.
+"""Exact values: quotients of sums of products of generators.
 
 An :class:`ExactValue` is a quotient of two sums of products: a rational coefficient times powers of
 generators. Generators are primes under a root, π, e, i, variables, and what is kept as it is (a
 sine, a nested root) under its canonical spelling. Roots of primes are linearly independent over the
-rationals, so two values whose cross products are the same sum are equal, and √2/2 meets 1/√2
-without any floating point.
+rationals, so two values whose cross products are the same sum are equal: √2/2 equals 1/√2 without
+any floating point.
 
 Every number is bounded in bits; beyond that, :class:`TooHard` is raised. Does not know how values
 are added, multiplied or taken to a power (:mod:`.arithmetic`).

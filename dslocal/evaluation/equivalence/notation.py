@@ -1,6 +1,6 @@
-"""Write in one way what is written in many: full-width digits, LaTeX, thousands, units.
+"""Normalize what people write in many ways: full-width digits, LaTeX, thousands, units.
 
-Knows text only; what it means is for others.
+Changes text only, and does not know what it means.
 """
 
 from __future__ import annotations

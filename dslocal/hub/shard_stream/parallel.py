@@ -1,4 +1,4 @@
-"""Several requests at a time, none of which keeps the process from ending."""
+"""Make several requests at a time, none of which keeps the process from ending."""
 
 from __future__ import annotations
 

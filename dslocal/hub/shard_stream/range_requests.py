@@ -1,4 +1,5 @@
-"""Read small pieces of a repository's files by range, and be sure of them without a hash."""
+"""Read small pieces of a repository's files by range; two responses that agree stand in for a
+hash."""
 
 from __future__ import annotations
 

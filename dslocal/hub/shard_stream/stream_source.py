@@ -1,4 +1,4 @@
-"""A source whose shards come one after the other, and are deleted when they are done with.
+"""A source that downloads its shards one after the other, and deletes each after its last use.
 
 It has the methods of ``dslocal.convert``'s Source, which this package does not know.
 """

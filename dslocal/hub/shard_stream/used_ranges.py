@@ -1,4 +1,4 @@
-"""What pieces of files were when they were used, before their files were verified.
+"""Record the pieces of files that were used before their files were verified.
 
 The notes stay on disk until each piece can be compared with its verified file. They are JSON
 objects, one a line: a piece with its SHA-256, two pieces that were taken to be equal, or a file

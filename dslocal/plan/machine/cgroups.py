@@ -1,9 +1,9 @@
 """The limits of the cgroups that this process is in, v1 and v2: its own and those above it, as far
 up as can be seen.
 
-Every limit on the way counts, the tightest one binds. Swap is left out of account: weights that are
-swapped are no faster than weights on the SSD. A cgroup is charged for the files that its processes
-read as well; what of them could be dropped, the limit does not hold.
+Every limit on the way counts, and the tightest one decides. Swap is left out of account: weights
+that are swapped are no faster than weights on the SSD. A cgroup is also charged for the files that
+its processes read. The part of them that could be dropped does not count as used.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Build a machine from a user's description: sizes, or the names of its parts.
 
-What is not said is assumed as it is usual for such sizes, and a note says what was assumed.
+If the user leaves something out, the usual value for such sizes is assumed, and a note says so.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Find out in a child process how llama.cpp was built.
 
-A library that does not load, or that ends its process, is an answer too.
+The child also shows whether the library fails to load, or ends its process.
 """
 
 from __future__ import annotations

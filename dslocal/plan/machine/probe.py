@@ -1,8 +1,8 @@
 """This machine as a :class:`Machine`; :mod:`.described` makes one of another.
 
 What each OS says of itself is for ``probe_linux`` and ``probe_macos``; here it is put together with
-the GPUs that ggml sees. Whatever cannot be read becomes a note and a number on the careful side,
-never an error.
+the GPUs that ggml sees. Whatever cannot be read becomes a note and a cautious number, never an
+error.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Find a GPU of this machine that llama.cpp was not built for, and say how to use it.
 
-Read from files that drivers leave, without running anything: every command that plans asks.
+This is read from files of the drivers, and no program is run, because every command that plans
+needs the answer.
 """
 
 from __future__ import annotations

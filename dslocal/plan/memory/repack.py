@@ -2,8 +2,8 @@
 
 A rearranged weight is a copy in memory of its own, so that the file's pages are not needed any
 more: the model is then read, not mapped, and nothing is there twice. What is rearranged comes from
-ggml (:mod:`dslocal.gguf.cpu_repack`); which of its products a weight is in, llama.cpp's
-src/llama-model-loader.cpp says.
+ggml (:mod:`dslocal.gguf.cpu_repack`); llama.cpp's src/llama-model-loader.cpp says in which product
+each weight is used.
 """
 
 from __future__ import annotations

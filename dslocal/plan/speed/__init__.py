@@ -2,8 +2,8 @@
 
 A decoded token reads all dense, attention and shared weights, the experts that it is routed to, and
 the KV cache. :mod:`.rates` says what a machine gives, :mod:`.traffic` what is read, and
-:mod:`.forecast` puts them together, in parts that ``dslocal fit --explain`` prints. How far that is
-from published measurements, tests/benchmarks/published_speeds.py says.
+:mod:`.forecast` puts them together, in parts that ``dslocal fit --explain`` prints.
+tests/benchmarks/published_speeds.py compares the forecasts with published measurements.
 """
 
 from .forecast import (

@@ -1,4 +1,4 @@
-"""Tokens a second of a plan: the sum of what a token takes on GPU, CPU and SSD.
+"""Forecast the tokens per second of a plan from the times that a token takes on GPU, CPU and SSD.
 
 Experts that are read ahead (:mod:`dslocal.plan.expert_streaming`) come while others are multiplied
 with.

@@ -1,4 +1,4 @@
-"""What a machine gives: the bytes a second that decoding reads from GPU, RAM and SSD.
+"""A machine's rates: the bytes per second that decoding reads from GPU, RAM and SSD.
 
 Rates of RAM are measured on this machine, by :mod:`dslocal.engine.measuring.calibrate`, for each
 type of weights; for another machine, or a GPU, they are the memory's bandwidth times the share of

@@ -1,7 +1,7 @@
 """What a token reads, from which tier: weights on the GPU, in RAM and on the SSD, and KV cache.
 
-What a token's experts are, nobody knows before; of those that are not in memory, as large a share
-is read from the SSD as does not fit there.
+Nobody knows in advance which experts a token uses. So the share of them that is read from the SSD
+is the share of all experts that does not fit into memory.
 """
 
 from __future__ import annotations

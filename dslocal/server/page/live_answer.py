@@ -1,6 +1,6 @@
-"""An answer on its way, for however many pages that look at it.
+"""An answer that is being generated, for any number of pages that show it.
 
-A page that comes late, or again after a reload, gets all that has come so far, then what follows.
+A page that connects late, or again after a reload, gets the answer so far, then what follows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Which user of this machine has sent a request, as Linux's table of TCP connections says.
+"""Find the user of this machine who sent a request, in Linux's table of TCP connections.
 
 A server that listens to its own machine can be reached by every user of it. The table names the
-user of each end of a connection (proc(5), ``/proc/net/tcp``). Systems without it say nothing.
+user of each end of a connection (proc(5), ``/proc/net/tcp``). On systems without it, the user is
+unknown.
 """
 
 from __future__ import annotations

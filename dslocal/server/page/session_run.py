@@ -1,4 +1,4 @@
-"""An answer of a session at work in a slot: from the queue to its last event."""
+"""Run an answer of a session: wait in the queue for a slot, generate, and report each event."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ One file, readable by the user alone, to which every answer is added as a line: 
 JSON. Lines that are damaged, cut short, too old or of another form are ignored. A file that has
 become too large is rewritten with the newest lines.
 
-It is a cache: what cannot be written or read is lost, and the prompt evaluated again.
+It is a cache: if an answer cannot be written or read, it is lost, and its prompt is evaluated
+again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Requests of ``dslocal ask``: what a process of its own would generate."""
+"""Requests of ``dslocal ask``: the server generates what that process would have generated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer must look like, as the engine takes it."""
+"""Make the output constraint of a request, in the form that the engine needs."""
 
 from __future__ import annotations
 

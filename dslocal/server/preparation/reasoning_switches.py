@@ -1,4 +1,5 @@
-"""Whether an answer begins with reasoning, how thoroughly, and how long: as the family has it."""
+"""Decide whether an answer begins with reasoning, how thorough it is and how long, by the family's
+rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The messages of a task as the family has them."""
+"""Translate the messages of a task into those of the family."""
 
 from __future__ import annotations
 

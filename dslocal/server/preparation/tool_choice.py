@@ -1,4 +1,4 @@
-"""Which tools a request offers, and which of them has to be called."""
+"""Find the tools that a request offers, and the one that has to be called."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What request schemas of all formats are made of: strict types, and the fields that OpenAI's
 routes share.
 
-Fields that are not obeyed are kept as extra ones: :mod:`.request_parsing` refuses or names them.
-Does not know the ranges of sampling settings: :mod:`dslocal.prompts.settings` checks them.
+Unknown fields are kept as extra ones: :mod:`.request_parsing` refuses or names them. Does not know
+the ranges of sampling settings: :mod:`dslocal.prompts.settings` checks them.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ litellm, instructor, pydantic-ai, lm-evaluation-harness, Continue, llama.vim, Si
 WebUI, and of the servers that they are also made for: llama-server, vLLM, SGLang, TGI, text
 generation web UI. ``tests/server/client_fields.tsv`` names a client for every field.
 
-A field is refused where obeying it would change the answer, unless its value is the one that
-changes nothing. It is named as ignored where the answer is the same without it, or where the model
-cannot take it into account and clients send it to every model.
+A field is refused if it would change the answer, unless its value changes nothing. It is ignored,
+and named in the response, if the answer is the same without it, or if the model cannot take it into
+account and clients send it to every model.
 """
 
 from __future__ import annotations

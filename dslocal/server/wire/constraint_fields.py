@@ -1,4 +1,5 @@
-"""What an answer must look like: the fields in which clients put schemas and grammars, as one.
+"""Read the fields in which clients put schemas and grammars, and make one output constraint of
+them.
 
 llama-server's ``json_schema`` and ``grammar``, the ``guided_…`` fields and ``structured_outputs``
 of vLLM, and SGLang's ``regex`` and ``ebnf``.

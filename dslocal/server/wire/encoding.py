@@ -1,4 +1,5 @@
-"""JSON as it goes over the wire: alone, as a server-sent event or a line, or not yet whole."""
+"""Encode JSON for the wire: alone, as a server-sent event, as a line, or while it is still
+incomplete."""
 
 from __future__ import annotations
 

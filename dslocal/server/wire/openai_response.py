@@ -1,6 +1,6 @@
 """What chat and text completions have in common as responses, whole and in chunks.
 
-Knows turns and events, not how they come about.
+Knows turns and events, and not how they are generated.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""From the bytes of a body to a request: synonyms, types, and what of it is not obeyed.
+"""Parse the bytes of a body to a request: synonyms, types, and fields that have no effect.
 
-Nothing that a client sends is dropped silently. A field that would change the answer and that
-nobody here obeys is refused; any other one is named in the response's header and in the log.
+Nothing that a client sends is dropped silently. A field that would change the answer, and that
+dslocal does not support, is refused. Any other field without effect is named in the response's
+header and in the log.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What the server needs of a format: how events become the bytes of a stream, or a whole body."""
+"""What a format must define for the server: how events become the bytes of a stream, or a whole
+body."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Turns of a conversation that are shown once more: when it is resumed, and by /history.
+"""Show earlier turns of a conversation again: when it is resumed, and for /history.
 
-They look as they did when they were asked: the question behind its mark, the reasoning as one dim
-line, the answer as Markdown.
+They look as they did at first: the question behind its mark, the reasoning as one dim line, the
+answer as Markdown.
 """
 
 from __future__ import annotations

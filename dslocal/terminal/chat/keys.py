@@ -1,9 +1,9 @@
 """Keys that are pressed while a model loads or an answer streams.
 
-One key ends the reasoning; the others are kept for the next line. The terminal echoes none of them
-meanwhile and is left as it was otherwise: Ctrl-C still is a signal. Without a terminal that
-can be set so, no keys are read. Ctrl-C is handled in :mod:`.answer_presenter`. Ctrl-Z is a key
-here: the terminal must be as it was before the process stops, also while llama.cpp is at work.
+One key ends the reasoning; the others are kept for the next line. Meanwhile, the terminal echoes
+none of them. Nothing else of it is changed: Ctrl-C still is a signal. If the terminal cannot be set
+like that, no keys are read. Ctrl-C is handled in :mod:`.answer_presenter`. Ctrl-Z is a key here:
+the terminal must be as it was before the process stops, also while llama.cpp is at work.
 """
 
 from __future__ import annotations

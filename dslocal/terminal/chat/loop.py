@@ -1,4 +1,4 @@
-"""The chat loop: a line is typed, a command run or a question asked, until the user leaves.
+"""The chat loop: it reads a line, and runs a command or asks a question, until the user leaves.
 
 Handles Ctrl-C at the input line. While an answer streams, :mod:`.answer_presenter` does.
 """

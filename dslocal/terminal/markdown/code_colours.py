@@ -1,4 +1,4 @@
-"""Colours for code, line by line, as it streams.
+"""Colour code line by line while it streams.
 
 Pygments wants a whole text. Its lexers are automata, though, whose state can be kept from one line
 to the next. What such a lexer matches over several lines with one pattern (a comment of C) is

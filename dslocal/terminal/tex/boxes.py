@@ -1,4 +1,4 @@
-"""Boxes of text that stand beside each other: what mathematics is drawn with.
+"""Boxes of text, side by side, of which mathematics is drawn.
 
 Knows nothing of TeX.
 """

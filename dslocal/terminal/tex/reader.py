@@ -1,6 +1,6 @@
-"""Reads one expression of TeX's mathematics into boxes.
+"""Read one expression of TeX's mathematics into boxes.
 
-What commands with arguments do is handed to it (:mod:`.to_unicode`). Knows no terminal.
+Its caller passes in what commands with arguments do (:mod:`.to_unicode`). Knows no terminal.
 """
 
 from __future__ import annotations

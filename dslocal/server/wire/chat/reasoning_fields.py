@@ -1,4 +1,4 @@
-"""Whether an answer begins with reasoning: the many fields that clients say it with.
+"""The many fields with which clients say whether an answer begins with reasoning.
 
 DeepSeek's ``thinking``, OpenAI's ``reasoning_effort`` and ``reasoning``, the ``enable_thinking`` of
 vLLM, SGLang and Qwen, alone or in ``chat_template_kwargs``, and Ollama's ``think``.

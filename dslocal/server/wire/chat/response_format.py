@@ -1,4 +1,5 @@
-"""``response_format``: what an answer must look like, as OpenAI, Fireworks and TGI have it."""
+"""``response_format``: a schema or grammar for the answer, as OpenAI, Fireworks and TGI write
+it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Items of a conversation as messages: what is said, reasoning, calls and their results.
 
-An answer is several items: they are joined into one message, up to the next item that is none of
-an answer's.
+An answer consists of several items. They are joined into one message, up to the next item that
+belongs to no answer.
 """
 
 from __future__ import annotations

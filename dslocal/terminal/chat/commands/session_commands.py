@@ -1,4 +1,4 @@
-"""Slash commands about conversations on disk: listed, searched, resumed, written into a file."""
+"""Slash commands that list, search, resume and export conversations on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Slash commands about how the next answers are made: model, instructions, files, settings.
+"""Slash commands that change how the next answers are generated: model, instructions, files,
+settings.
 
 A setting that goes against the vendor's advice is set all the same; the advice is shown.
 """

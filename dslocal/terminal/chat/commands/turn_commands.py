@@ -1,4 +1,4 @@
-"""Slash commands about the last turn: asked again, edited, continued, taken back, copied."""
+"""Slash commands that ask the last turn again, edit, continue, take back or copy it."""
 
 from __future__ import annotations
 
