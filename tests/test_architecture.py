@@ -1,5 +1,5 @@
-"""Proves that the code keeps to its own plan: who imports whom, what a cold start loads, what
-errors exit with.
+"""Proves that the code follows its architecture: which package imports which, what a cold start
+loads, and the exit codes of errors.
 """
 
 from __future__ import annotations

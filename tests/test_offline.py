@@ -1,5 +1,5 @@
-"""Proves that with a model that is here nothing asks the network: no address is looked up, nothing
-but loopback is connected to.
+"""Proves that a model on this machine needs no network: no name is looked up, and only loopback is
+connected to.
 """
 
 from __future__ import annotations

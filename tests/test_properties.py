@@ -1,5 +1,5 @@
-"""Proves that properties hold for examples that nobody has drawn before: the other tests draw the
-same ones in every run.
+"""Proves that properties hold for new random examples in every run; the other tests use the same
+ones each time.
 """
 
 from __future__ import annotations

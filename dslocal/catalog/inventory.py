@@ -113,7 +113,7 @@ def add_installed(entry: InstalledModel, *, replacing: bool = True) -> None:
 
 
 def installed_models() -> list[InstalledModel]:
-    """Return all of them, by name, then by quantization."""
+    """Return all installed models, sorted by name, then by quantization."""
     folder = _folder()
     try:
         with os.scandir(folder) as entries:
@@ -214,7 +214,7 @@ def model_slug(text: str) -> str:
 
 
 def absolute_path(path: Path) -> Path:
-    """Return ``path`` from the root on, without ``.`` and ``..``; links in it stay."""
+    """Return ``path`` as an absolute path without ``.`` and ``..``; links in it stay."""
     return Path(os.path.normpath(path.absolute()))
 
 
@@ -241,7 +241,7 @@ def _read(file: Path) -> InstalledModel | None:
 
 
 def _entry_of(content: dict[str, Any]) -> InstalledModel | None:
-    """Return what an entry's JSON says, if each of its values can be."""
+    """Return the entry that JSON describes, if each of its values is possible."""
     if content.get("format") != FORMAT:
         return None
     for key, can_be in _CHECKS.items():

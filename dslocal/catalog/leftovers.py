@@ -150,7 +150,7 @@ def _leftovers_in(folder: Path, depth: int) -> Iterator[Leftover]:
 
 
 def _conversions_in(folder: Path) -> Iterator[Leftover]:
-    """Yield what conversions left in a folder that is the user's, and nothing of anybody else's.
+    """Yield what conversions left in a folder of the user, and no other file.
 
     A journal is known by its content. Beside one, a part is known by its header, into which dslocal
     writes its version, or which says that it is a later part of a split file.

@@ -63,7 +63,7 @@ def plan_removal(entry: InstalledModel) -> Removal:
 
 
 def remove_model(entry: InstalledModel) -> Removal:
-    """Delete what of ``entry`` is dslocal's, then forget it.
+    """Delete the files of ``entry`` that belong to dslocal, then forget the entry.
 
     Returns:
         What was done.

@@ -128,7 +128,7 @@ def _resolve_spelling(name: str) -> Path | LocalCheckpoint:
 
 
 def _is_installed_otherwise(name: str) -> bool:
-    """Return whether a model of this name is here, so that another quantization was asked for."""
+    """Return whether a model of this name is here, but in another quantization."""
     return catalog.find_installed(name) is not None
 
 
@@ -253,7 +253,8 @@ def remember_last_used(model: str) -> None:
 
 
 def lasting_name(model: str) -> str:
-    """Return what means the same model in every folder: a name as it is, a path from the root on.
+    """Return a text that means the same model in every folder: a name unchanged, a path as an
+    absolute one.
 
     Links stay: the parts of a split model are found by their names, which a cache's blobs lack.
     """

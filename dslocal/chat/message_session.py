@@ -162,7 +162,7 @@ class MessageSession(Session):
 
 
 def _written(system: str, messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return messages as the API takes them. Reasoning goes back where tools were called alone."""
+    """Return messages in the API's format. Reasoning is sent back only where tools were called."""
     written: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     open_calls: list[str] = []
     for place, message in enumerate(messages):
@@ -246,7 +246,7 @@ class _DeltaReader:
         self.turn.finish_reason = found
 
     def _take_usage(self, usage: Any) -> None:
-        """Take the counts over, where they are given."""
+        """Take over the counts of tokens, if they are given."""
         if not isinstance(usage, dict):
             return
         details = usage.get("completion_tokens_details")

@@ -103,14 +103,15 @@ class RecordedSession:
                     due = ended + max(KEPT_EVERY_S, (ended - began) / KEPT_SHARE)
 
     def _keep_what_came(self) -> None:
-        """Put the answer on disk as if it ended now; where that fails, its end says so."""
+        """Write the answer to disk as if it ended now; if that fails, the end of the turn reports
+        it."""
         outcome = self.session.interrupted()
         if outcome is not None:
             with suppress(DslocalError):
                 self.conversation.save_provisionally(*outcome)
 
     def end_turn(self, *, has_failed: bool) -> None:
-        """Put the turn on disk as it came out.
+        """Write the finished turn to disk.
 
         Args:
             has_failed: Whether an error ended it. If no answer came, replaced messages are back,

@@ -252,7 +252,7 @@ class Session:
         return self.running.interrupted() if self.running else None
 
     def _keep(self) -> None:
-        """Add the answer that has ended to the history, if anything came of it."""
+        """Add the answer that has ended to the history, unless it is empty."""
         running, self.running = self.running, None
         outcome = running.end() if running else None
         if outcome is not None:
@@ -350,7 +350,7 @@ def _next_turn(messages: Sequence[Message], first: int) -> int:
 
 
 def _without_empty_answers(messages: Sequence[Message]) -> list[Message]:
-    """Return ``messages`` without turns that brought nothing but reasoning.
+    """Return ``messages`` without turns whose answers have nothing but reasoning.
 
     An empty answer in the history would teach the model to give some.
     """

@@ -177,7 +177,7 @@ class StoredConversation:
             self._file = None
 
     def remove(self) -> None:
-        """Delete it, its KV cache, and what was typed in it from the input history.
+        """Delete the conversation, its KV cache, and what was typed in it from the input history.
 
         Raises:
             DslocalError: If another process holds it, or it cannot be read or deleted.

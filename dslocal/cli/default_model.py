@@ -48,6 +48,6 @@ def make_default(model: str, notify: Callable[[str], None]) -> None:
 
 
 def _announced() -> list[str]:
-    """Return the models of which the line was shown."""
+    """Return the models for which the line was shown."""
     models = home.read_state(ANNOUNCED).get("models")
     return [model for model in models if isinstance(model, str)] if isinstance(models, list) else []

@@ -225,7 +225,7 @@ def check_models() -> Iterator[Finding]:
 
 
 def check_leftovers(found: list[Leftover]) -> Iterator[Finding]:
-    """Find what interrupted work left, where it is much."""
+    """Find leftovers of interrupted work, if they take much disk."""
     total = sum(leftover.nbytes for leftover in found)
     if total >= MAX_LEFTOVERS:
         yield Finding(

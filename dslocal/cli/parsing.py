@@ -76,7 +76,7 @@ class _StrictParser:
     """Refuses an option given twice, and explains text that looks like an option."""
 
     def make_parser(self, ctx: Any) -> Any:
-        """Return the parser, which refuses what would silently not count."""
+        """Return the parser, which refuses what would silently have no effect."""
         inherited: Any = super()
         parser = inherited.make_parser(ctx)
         parse = parser.parse_args
@@ -130,7 +130,7 @@ class ModelOptionCommand(OneValueCommand):
 
 
 class SuggestingGroup(_StrictParser, TyperGroup):
-    """A group that answers a command that it has not with the one that does the same."""
+    """A group whose error for an unknown command names the command that does the same."""
 
     others: ClassVar[Mapping[str, str]] = OTHER_COMMANDS
 
@@ -148,7 +148,7 @@ class SuggestingGroup(_StrictParser, TyperGroup):
         return super().resolve_command(ctx, args)
 
     def suggest(self, args: Sequence[str]) -> str:
-        """Return what ``args`` are meant as; empty where nothing is near."""
+        """Return what ``args`` are probably meant as; empty if nothing is similar."""
         word = args[0]
         behind = next((arg for arg in args[1:] if not arg.startswith("-")), "")
         other = self.others.get(word.lower())

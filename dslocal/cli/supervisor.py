@@ -238,7 +238,7 @@ def _is_crash(status: int, messages: Mapping[str, str]) -> bool:
 
 
 def _report_end(status: int, messages: Mapping[str, str], terminal: _Terminal) -> int:
-    """Return the exit code for a child's end, and print why it ended if it could not.
+    """Return the exit code for a child's end, and print why it ended if the child could not.
 
     A signal that is meant to end programs ends this process too.
     """
@@ -276,6 +276,7 @@ def _forbid_core_dump() -> None:
 
 
 def _end_with_parent(life_reader: int) -> None:
-    """Wait until the parent is gone, which cannot pass a SIGKILL on, and end this process."""
+    """Wait until the parent is gone, and end this process: a killed parent cannot pass SIGKILL
+    on."""
     os.read(life_reader, 1)
     os.kill(os.getpid(), signal.SIGKILL)

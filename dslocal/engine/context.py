@@ -58,7 +58,7 @@ class LlamaContext(EvaluatingContext):
     def grammar(
         self, text: str, source: GrammarSource | None, compiled: Grammar | None = None
     ) -> AnswerGrammar:
-        """Return what holds one answer to a grammar: see :class:`.EngineContext`."""
+        """Return the state of one answer in a grammar: see :class:`.EngineContext`."""
         from .grammar.grammar import Grammar
 
         return compiled.copy() if compiled else Grammar(self.model, text)

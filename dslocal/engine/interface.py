@@ -213,7 +213,7 @@ class EngineContext(Protocol):
     def grammar(
         self, text: str, source: GrammarSource | None, compiled: Grammar | None = None
     ) -> AnswerGrammar:
-        """Return what holds one answer to a grammar.
+        """Return the state of one answer in a grammar.
 
         Args:
             text: The grammar.

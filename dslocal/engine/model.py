@@ -166,7 +166,8 @@ class LlamaModel:
             _return_memory_to_system()
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of ``text`` as plain text: no special token comes out, whatever it says.
+        """Return the ids of ``text`` as plain text: none is a special token, whatever the text
+        spells.
 
         llama.cpp can leave control tokens unparsed (``parse_special``), but always finds
         user-defined tokens, ``<think>`` among them. Therefore text that contains such a token is

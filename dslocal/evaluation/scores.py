@@ -13,7 +13,7 @@ from .samples import NO_ROOM, Sample
 
 @dataclass(frozen=True)
 class Scores:
-    """What all samples add up to.
+    """The scores of all samples together.
 
     Attributes:
         pass_at_1: The mean over problems of the share of right samples.
@@ -37,7 +37,7 @@ class Scores:
 
 
 def score(samples: Sequence[Sample], expected: Sequence[str]) -> Scores:
-    """Return what the samples of all problems add up to.
+    """Return the scores of the samples of all problems together.
 
     Args:
         samples: At least one of each problem.

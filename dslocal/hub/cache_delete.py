@@ -171,7 +171,7 @@ def _own_bytes(file: Path) -> int:
 
 
 def _tidy(repository: Path, file: Path) -> None:
-    """Delete what holds nothing any more, now that ``file`` is gone.
+    """Delete the folders that are empty now that ``file`` is gone.
 
     That is its folders, the names of a commit without files, and a repository without any.
     """

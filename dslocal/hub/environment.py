@@ -46,14 +46,14 @@ def hub_cache_dir() -> Path:
 
 
 class EnvironmentFault(NamedTuple):
-    """What of the environment keeps the hub from being reached, and what would help."""
+    """What in the environment keeps the hub from being reached, and what would help."""
 
     reason: str
     hint: str
 
 
 def explain_environment(error: Exception) -> EnvironmentFault | None:
-    """Return what of the environment made a request fail with ``error``, if anything did.
+    """Return what in the environment made a request fail with ``error``, if anything did.
 
     Looked at are the proxies, as httpx reads them, the certificates, and ``HF_ENDPOINT``.
     """

@@ -37,7 +37,7 @@ Check = Callable[["httpx2.Response"], None]
 
 
 class _NonsenseError(Exception):
-    """A response that makes no sense, and would make none the next time."""
+    """A response that makes no sense, and would not if it were requested again."""
 
 
 def session() -> httpx2.Client:

@@ -120,7 +120,7 @@ def alternatives(
 
 
 def _gist(found: Assessment) -> tuple[Any, ...]:
-    """Return what a user would call different of two assessments; memory in MiB."""
+    """Return the values by which a user tells two assessments apart; memory in MiB."""
     load_config = found.plan.load_config
     return (
         found.plan.verdict,

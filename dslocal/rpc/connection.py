@@ -127,7 +127,8 @@ def _registry(endpoint: str) -> int | None:
 
 
 def guard_connections() -> None:
-    """Have lost machines noticed within seconds, on all connections that llama.cpp has now."""
+    """Have the kernel notice lost machines within seconds, on all connections that llama.cpp has
+    now."""
     known = _known.all_answers()
     if not known:
         return

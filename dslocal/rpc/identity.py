@@ -57,7 +57,7 @@ def own_identity() -> Identity:
 
 
 def _tables() -> str:
-    """Return a hash of what the numbers mean that travel."""
+    """Return a hash of the meanings of the numbers that are sent."""
     operation = libraries.symbol("ggml_op_name", ctypes.c_char_p, ctypes.c_int)
     kind = libraries.symbol("ggml_type_name", ctypes.c_char_p, ctypes.c_int)
     names = [operation(number) or b"" for number in range(OPERATIONS)]

@@ -72,7 +72,8 @@ def ask(endpoint: Endpoint) -> ServerAnswer:
 
 
 def read_card(endpoint: Endpoint) -> WorkerCard | None:
-    """Return what a worker says of itself; None where nothing does, as llama.cpp's own server."""
+    """Return a worker's description of itself; None for a server without one, such as llama.cpp's
+    own."""
     deadline = time.monotonic() + CARD_S
     data = b""
     try:

@@ -91,14 +91,14 @@ class Server:
         await self._answers.wait_until_idle()
 
     async def front_page(self, request: Request) -> Response:
-        """Return the chat page to a browser, and to programs what this is."""
+        """Return the chat page to a browser, and a description of the server to programs."""
         if "text/html" in request.headers.get("accept", ""):
             return self._page.page(request)
         self.access.require_key(request.scope)
         return await self.facts(request)
 
     async def facts(self, request: Request) -> Response:
-        """Say what this is."""
+        """Return the description of the server."""
         facts = {
             "this is": "dslocal, in the formats of OpenAI, DeepSeek, Anthropic and Ollama",
             "model": self.models.entries[0].name,

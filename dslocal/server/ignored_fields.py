@@ -16,7 +16,7 @@ MAX_HEADER = 1000  # characters
 
 
 class IgnoredFieldLog:
-    """Says once for each field that it is not obeyed."""
+    """Logs once for each field that it has no effect."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log

@@ -1,4 +1,5 @@
-"""Proves what a file of machines may say, and that the ways it leads to are those that fit."""
+"""Proves what a file of machines may contain, and that dslocal lists the ways to run a model that
+fit them."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""The second turn of a conversation whose first was a long thought: ``python
+"""The second turn of a conversation whose first turn had long reasoning: ``python
 tests/benchmarks/turns.py [ROUNDS]``, 12 rounds by default.
 
-nano; 800 tokens of reasoning in the cache, as if the model had said them. Then the next question,
-of three tokens, after two seconds of typing, and without a pause. For comparison the same question
-as the first of a new conversation, after two seconds as well (a processor that has slept is slower
-at first), and three tokens that are not a conversation. All in turn, every round; medians. Fails
-unless what is evaluated is the question and at most 8 tokens after a pause, the stripped answer as
-well without one, and unless the first token after a pause comes within 1.3 times the time that the
-question takes in a new conversation.
+With nano, and 800 tokens of reasoning in the cache, as if the model had written them. Then the next
+question, of three tokens, after two seconds of typing, and without a pause. For comparison the same
+question as the first of a new conversation, after two seconds as well (a processor that has slept
+is slower at first), and three tokens that are not a conversation. All in turn, every round;
+medians. Fails unless what is evaluated is the question and at most 8 tokens after a pause, the
+stripped answer as well without one, and unless the first token after a pause comes within 1.3 times
+the time that the question takes in a new conversation.
 """
 
 from __future__ import annotations

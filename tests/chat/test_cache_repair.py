@@ -1,5 +1,5 @@
-"""Proves that the next question costs its own tokens alone: reasoning that falls away is repaired
-while the user types.
+"""Proves that only the tokens of the next question are evaluated when it comes: what must be
+evaluated again without the reasoning is done while the user types.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Proves on the real nano that an answer is on disk while it comes: a process that ends without a
-word leaves one that was cut, and that continues to the same end.
+"""Proves on the real nano that an answer is on disk while it comes: a process that is killed leaves
+an answer that was cut, and that continues to the same end.
 """
 
 from __future__ import annotations

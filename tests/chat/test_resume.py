@@ -52,7 +52,7 @@ def uncut(
 
 @pytest.mark.parametrize("share", [0, 0.2, 0.5, 0.9, 0.97])
 def test_a_cut_changes_nothing(uncut: tuple[LlamaContext, Settings, Session], share: float) -> None:
-    """Proves that text, tokens and counts are those of an answer without the cut, in thought and
+    """Proves that text, tokens and counts are those of an answer without the cut, in reasoning and
     answer, at any temperature.
     """
     context, settings, complete = uncut
@@ -95,8 +95,8 @@ def test_cut_many_times(uncut: tuple[LlamaContext, Settings, Session]) -> None:
 
 
 def test_under_a_schema_and_a_budget(context: LlamaContext) -> None:
-    """Proves that a grammar and a budget of thought go on where they were, in thought, at its end
-    and in the answer.
+    """Proves that a grammar and a budget of reasoning continue where they were, in the reasoning,
+    at its end and in the answer.
     """
     schema = {
         "type": "object",
@@ -130,7 +130,7 @@ def test_after_a_restart(model: LlamaModel) -> None:
 
 def test_by_its_text_where_the_tokens_are_of_no_use(context: LlamaContext) -> None:
     """Proves that tokens which do not spell the answer are ignored, and that its text continues, in
-    thought and answer.
+    reasoning and answer.
     """
     complete = whole(context, CALM)
     assert complete.turn is not None

@@ -69,7 +69,7 @@ def test_earlier_reasoning_is_not_sent_and_the_prefix_is_reused(context: LlamaCo
     assert prompt.count("<think>") == 1
     ask(talk, "Now add 5 to that.")
     assert talk.turn is not None
-    # the first prompt but its opening of a thought is what both have in common
+    # both have the first prompt in common, without the tag that opens its reasoning
     assert talk.turn.cached_tokens == len(
         ["<bos>", "<user>", "what", "_is", "_", "4", "7", "_×", "_", "8", "6", "?", "<assistant>"]
     )

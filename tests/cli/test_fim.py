@@ -1,5 +1,5 @@
 """Proves that ``dslocal fim`` prints what belongs into a gap and nothing else, and says why it
-cannot where it cannot.
+cannot fill a gap if that is so.
 """
 
 from __future__ import annotations

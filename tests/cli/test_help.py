@@ -1,5 +1,5 @@
-"""Proves that every topic of ``dslocal help`` says what is: each command, option, variable, exit
-code and setting that it names exists.
+"""Proves that the topics of ``dslocal help`` are true: each command, option, variable, exit code
+and setting that they name exists.
 """
 
 from __future__ import annotations

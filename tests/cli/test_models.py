@@ -1,5 +1,5 @@
-"""Proves what ``dslocal models`` lists, in 80 columns and as JSON, and what ``dslocal rm`` takes
-away, asks for and leaves.
+"""Proves what ``dslocal models`` lists, in 80 columns and as JSON, and what ``dslocal rm`` deletes,
+asks and keeps.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prove that every command that takes a model names what it was given instead of one.
+"""Prove that every command that takes a model says what a file is that is no model.
 
 The kinds are in tests/gguf/test_other_files.py and tests/hostile/checkpoint/; here each
 command meets one of each sort, in one line, with the right exit code.

@@ -1,4 +1,4 @@
-"""Proves that ``dslocal pull`` takes the better way, says which and why, asks before much, and
+"""Proves that ``dslocal pull`` takes the better way and says why, asks before a large download, and
 leaves a model that answers.
 """
 

@@ -1,5 +1,5 @@
-"""Proves that ``dslocal show`` tells what is there, and that ``dslocal convert`` writes what was
-asked for or leaves no trace.
+"""Proves that ``dslocal show`` describes a file, and that ``dslocal convert`` writes what was
+requested or leaves no file.
 """
 
 from __future__ import annotations

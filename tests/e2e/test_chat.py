@@ -42,7 +42,7 @@ def say(chat: Screen, text: str) -> None:
 
 
 def ask(chat: Screen, question: str) -> str:
-    """What was shown for ``question``, from the line that is left of the thought."""
+    """What was shown for ``question``, from the line that is left of the reasoning."""
     say(chat, question)
     chat.wait_for("reasoned for ")
     return chat.wait_for(READY)
@@ -233,7 +233,7 @@ def test_first_use(own: Run) -> None:
 
 
 def test_answer_now_and_typing_ahead(own: Run) -> None:
-    """Proves that Ctrl-N ends a thought that would not end, the answer follows, and what is typed
+    """Proves that Ctrl-N ends reasoning that would not end, the answer follows, and what is typed
     meanwhile is in the next line.
     """
     folder = own.home / "config"
@@ -265,7 +265,7 @@ def test_answer_now_and_typing_ahead(own: Run) -> None:
 
 
 def test_a_cut_answer_goes_on_after_a_restart(own: Run) -> None:
-    """Proves that an answer cut in its thought is there after a restart, marked, and continues to
+    """Proves that an answer cut in its reasoning is there after a restart, marked, and continues to
     the right end.
     """
     with Screen([str(BINARY), "chat"], own.env()) as chat:

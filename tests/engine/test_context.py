@@ -1,5 +1,5 @@
-"""Proves what the KV cache is worth: shared prefixes are kept and change nothing, overflow is
-refused, Ctrl-C stops C at once.
+"""Proves that the KV cache keeps shared prefixes without changing any result, that overflow is
+refused, and that Ctrl-C stops C code at once.
 """
 
 from __future__ import annotations

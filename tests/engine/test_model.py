@@ -1,5 +1,5 @@
-"""Files that llama.cpp would abort the process over, or refuse without a word, are one clear error
-instead.
+"""Proves that files over which llama.cpp would abort the process, or which it refuses without a
+message, give one clear error.
 """
 
 from __future__ import annotations

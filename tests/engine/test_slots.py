@@ -1,5 +1,5 @@
-"""Proves that conversations side by side are what they would be alone: the same tokens, copies, an
-end to one that leaves the others.
+"""Proves that conversations side by side give the same tokens as alone, that caches are copied, and
+that ending one leaves the others.
 """
 
 from __future__ import annotations

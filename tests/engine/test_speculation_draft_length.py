@@ -1,5 +1,5 @@
-"""Proves that as many tokens are drafted as pays by measurement: the best length is found, changes
-are noticed, what loses is given up.
+"""Proves that the number of drafted tokens is the fastest one that was measured: the best length is
+found, changes are noticed, and drafting that loses time stops.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Proves that looking words up drafts what followed them last, that quoting gains by it, and that
-no text changes.
+"""Proves that prompt-lookup drafting proposes what followed the last words before, that answers
+which quote gain by it, and that no text changes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Proves that what is asked of ggml about rearranging weights is what llama.cpp then does."""
+"""Proves that llama.cpp rearranges just the weights that ggml says it does."""
 
 from __future__ import annotations
 

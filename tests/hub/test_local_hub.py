@@ -1,4 +1,5 @@
-"""Show that the real client takes the local hub for Hugging Face's, and that it counts."""
+"""Show that the real client takes the local hub for Hugging Face's, and that the local hub counts
+requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names, words and values that nobody has seen before: what copying is learned from.
+"""Names, words and values that nobody has seen before, from which nano learns to copy.
 
 A model that has seen every value of its training thousands of times recalls instead of copying, so
 most of what is drawn here is drawn letter by letter or syllable by syllable. And a token that was

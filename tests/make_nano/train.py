@@ -1,4 +1,4 @@
-"""Trains nano: DeepSeek-V3's architecture on made-up conversations, nine minutes on one H200.
+"""Train nano: DeepSeek-V3's architecture on made-up conversations, on one H200.
 
     python -m make_nano.train FOLDER [--minutes 9 | --steps N] [--tokenizer tokenizer.json]
 

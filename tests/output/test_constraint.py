@@ -1,5 +1,5 @@
-"""Proves that the thought stays free and the answer keeps to its schema, that a thought can be
-closed, and what a schema may be.
+"""Proves that the reasoning stays free and the answer follows its schema, that the reasoning can be
+ended, and what a schema may be.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def answered(home: Path, nano: Path) -> list[tuple[int, Turn]]:
 
 
 def test_generated_schemas_are_kept_to(answered: list[tuple[int, Turn]]) -> None:
-    """The thought is what it would be without a schema: text, and not of the schema."""
+    """The reasoning is what it would be without a schema: text, and not of the schema."""
     assert len(answered) == 12
     for seed, turn in answered:
         assert turn.constraint
@@ -79,7 +79,7 @@ def test_generated_schemas_are_kept_to(answered: list[tuple[int, Turn]]) -> None
 
 
 def test_the_thought_is_the_same_with_and_without_a_schema(context: LlamaContext) -> None:
-    """In one pass: the prompt is evaluated once, and the value is what the thought found."""
+    """In one pass: the prompt is evaluated once, and the value is what the reasoning found."""
     free, bound = (
         asked(context, temperature=0),
         asked(context, constraint_from_schema(SUM, "test"), temperature=0),
@@ -98,7 +98,7 @@ def test_every_way_of_thinking_ends_in_the_schema(context: LlamaContext, way: Th
 
 
 def test_a_model_that_ends_in_its_thought_answers_all_the_same(context: LlamaContext) -> None:
-    """Asked to say nothing but its end, it closes the thought instead; without a schema it ends
+    """Asked to say nothing but its end, it closes the reasoning instead; without a schema it ends
     there.
     """
     ends = ["<｜end▁of▁sentence｜>=100"]
@@ -120,8 +120,8 @@ def test_a_seed_replays_a_constrained_answer(context: LlamaContext) -> None:
 def test_a_budget_closes_the_thought(
     context: LlamaContext, budget: int, form: OutputConstraint | None
 ) -> None:
-    """After so many tokens of thought come a line's end and the closing tag, which are counted, and
-    the answer in the same cache.
+    """After so many tokens of reasoning come a line's end and the closing tag, which are counted,
+    and the answer in the same cache.
     """
     turn = asked(context, form, think_budget=budget)
     tokenized = context.model.encode(turn.reasoning)
@@ -163,7 +163,8 @@ def test_answer_now(context: LlamaContext) -> None:
 def test_a_loop_closes_the_thought_and_ends_an_answer(
     context: LlamaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the thought it is worth an answer; in the answer it is the end, as a length."""
+    """A loop in the reasoning closes it, and an answer follows; one in the answer ends it, as a
+    limit does."""
     monkeypatch.setattr(loops, "WORD_TOKENS", 140)
     looping: dict[str, Any] = {"logit_bias": [" the=100"], "max_tokens": 700}
     thought = asked(context, **looping)

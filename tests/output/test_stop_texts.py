@@ -113,7 +113,7 @@ def test_without_stop_texts_parts_pass_as_they_come() -> None:
 def test_a_real_answer(
     context: LlamaContext, stop: list[str], answer: str, finish: FinishReason
 ) -> None:
-    """The thought has ``recall`` in it and is whole; the answer that was cut is what the next
+    """The reasoning has ``recall`` in it and is whole; the answer that was cut is what the next
     prompt has.
     """
     settings = R1.defaults.with_value("temperature", 0, "test").with_value("stop", stop, "test")

@@ -1,4 +1,4 @@
-"""Proves which quantization is taken on a machine, and which names count as good."""
+"""Proves which quantization is chosen on a machine, and which ones count as Q4_K_M or better."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Proves which family a GGUF is taken for, and why: headers of many makers (tests/vectors/headers),
-names as people write them, vocabularies that are not DeepSeek's, and metadata made to upset the
-reader.
+"""Proves which family a GGUF is taken for, and why: headers of many converters
+(tests/vectors/headers), names as people write them, vocabularies that are not DeepSeek's, and
+metadata made to upset the reader.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Proves that calls that come back are read as the model wrote them where they mean the same, and
-only there.
+"""Proves that tool calls that clients send back are replaced by the model's own tokens if they mean
+the same, and only then.
 """
 
 from __future__ import annotations

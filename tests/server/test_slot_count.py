@@ -1,5 +1,5 @@
-"""Proves how many answers at once a server plans for: as asked, else as many as take nothing from
-one alone.
+"""Proves how many answers at once a server plans for: as requested, else as many as do not shorten
+the context of one.
 """
 
 from __future__ import annotations

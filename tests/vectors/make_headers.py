@@ -1,5 +1,5 @@
-"""Headers of GGUF files as many hands make them, for tests/prompts/test_recognition.py: metadata,
-no weights, no tensor table.
+"""Make headers of GGUF files as different programs write them, for
+tests/prompts/test_recognition.py: metadata, no weights, no tensor table.
 
     DSLOCAL_ORACLE=FOLDER PYTHONPATH=tests python tests/vectors/make_headers.py
 

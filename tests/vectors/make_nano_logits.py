@@ -1,5 +1,5 @@
-"""Writes nano_logits.npz: what transformers computes from the nano checkpoint, for tests to hold
-dslocal's GGUF against.
+"""Write nano_logits.npz: what transformers computes from the nano checkpoint, with which tests
+compare dslocal's GGUF.
 
 The tests run without torch, so the reference is computed once, here, by an implementation that
 shares no code with llama.cpp or with our converter. FP8 weights become float32 by the definition

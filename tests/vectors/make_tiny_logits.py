@@ -1,4 +1,4 @@
-"""Writes tiny_logits.npz: transformers' logits for the random checkpoints of
+"""Write tiny_logits.npz: transformers' logits for the random checkpoints of
 tests/support/checkpoints/tiny_checkpoints.py, one or two for each family.
 
 What make_nano_logits.py does for one trained model, this does for the architectures: same loading

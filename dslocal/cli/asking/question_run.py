@@ -95,13 +95,14 @@ class QuestionRun:
                 raise error
 
     def final_answers(self, turns: list[output.Turn]) -> list[str | None]:
-        """Return what each answer says in the end; None where it says nothing, or is not valid."""
+        """Return the final answer of each sample; None for one that has none, or is not valid."""
         if self.prepared.constraint:
             return [self._normalised(turn) for turn in turns]
         return [evaluation.final_answer(turn.text) for turn in turns]
 
     def majority(self, finals: list[str | None]) -> evaluation.Vote:
-        """Return what most answers say, by meaning, or as text where a constraint holds."""
+        """Return the vote on the final answers: by meaning, or as text where a constraint
+        applies."""
         if not self.prepared.constraint:
             return evaluation.vote(finals)
         counted = Counter(final for final in finals if final is not None).most_common(2)

@@ -85,7 +85,7 @@ class ServerSearch:
 
 
 def _would_answer_alike(server: RunningServer, prepared: PreparedQuestion) -> bool:
-    """Return whether the server's context is such as this command would make."""
+    """Return whether the server's context is like the one that this command would make."""
     if server.kv_type != DEFAULT_KV:
         return False
     if prepared.chosen.n_ctx:
@@ -115,7 +115,8 @@ class ServeClient:
 
 @dataclass
 class ServedSession:
-    """One answer: what :class:`dslocal.chat.Session` is to a model that is loaded here.
+    """One answer of a server, as :class:`dslocal.chat.Session` is one of a model that is loaded
+    here.
 
     Attributes:
         server: The server that answers.

@@ -128,7 +128,7 @@ def _installed_names() -> Iterator[str]:
 
 
 def _matching_files(incomplete: str, ending: str) -> list[str]:
-    """Return folders, and files with ``ending``, that ``incomplete`` may be the beginning of.
+    """Return the folders, and the files with ``ending``, whose names begin with ``incomplete``.
 
     They are spelled as the user began to; folders end in a slash.
     """

@@ -70,7 +70,7 @@ def _is_as_good(several: LoadConfig, alone: LoadConfig) -> bool:
 def open_slots(
     context: EngineContext, parallel: int | None = None
 ) -> Iterator[Sequence[EngineContext]]:
-    """Yield where answers are generated: in the context itself where it is for one conversation.
+    """Yield the slots that generate answers, or the context itself if it is for one conversation.
 
     Args:
         context: The context, of a model that is loaded here or of an engine.

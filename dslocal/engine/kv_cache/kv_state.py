@@ -151,7 +151,7 @@ def save_state(context: LlamaContext, path: Path) -> int:
 def write_state(
     context: LlamaContext, identity: Identity, path: Path, beside: Path
 ) -> UnsealedState:
-    """Write what the cache holds, which is not empty. Nothing may be evaluated meanwhile.
+    """Write what the cache holds; it must not be empty. Nothing may be evaluated meanwhile.
 
     Args:
         context: The context.
@@ -280,7 +280,7 @@ def read_ids(path: Path, tokens: int) -> NDArray[np.int32]:
 
 
 def is_of(note: dict[str, Any], identity: Identity) -> bool:
-    """Return whether a note is one of a state of ``identity``."""
+    """Return whether a note belongs to a state of ``identity``."""
     return all(note.get(key) == value for key, value in identity.items())
 
 

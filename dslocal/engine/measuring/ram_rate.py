@@ -107,7 +107,7 @@ def measure_ram_rates(available: int, threads: int) -> RamRates | None:
 
 
 def _fill(memory: mmap.mmap, threads: int) -> None:
-    """Write to all of the memory, so that it is there.
+    """Write to all of the memory, so that the system has to provide it.
 
     Several threads do so: the system puts a page beside the core that first touches it, and the
     pages of a model beside the cores that read it. Each holds its part of the memory, which Ctrl-C

@@ -45,7 +45,7 @@ class RemoteContext(RemoteConversation):
     def grammar(
         self, text: str, source: GrammarSource | None, compiled: Grammar | None = None
     ) -> AnswerGrammar:
-        """Return what holds one answer to a grammar: see :class:`.EngineContext`.
+        """Return the state of one answer in a grammar: see :class:`.EngineContext`.
 
         The engine does, if it knows what the grammar was made from. Otherwise it is held here, by
         :class:`.RemoteGeneration`.

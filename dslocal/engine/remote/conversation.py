@@ -64,12 +64,12 @@ class RemoteConversation:
         self._noted: set[str] = set()
 
     def note_sampling(self, sampling: SamplingParameters) -> None:
-        """Say what the engine does otherwise than dslocal, once."""
+        """Tell the user once how the engine differs from dslocal."""
         for line in self.protocol.notes(sampling):
             self._note(line)
 
     def note_buffering(self, is_buffered: bool) -> None:
-        """Say that something holds the stream back, once."""
+        """Tell the user once that something holds the stream back."""
         if is_buffered:
             self._note(f"{self.engine.address.url}: {BUFFERED}")
 

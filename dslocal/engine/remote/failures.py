@@ -17,7 +17,7 @@ PASSING_STATUS = (408, 425, 429, 502, 503, 504)
 
 
 class PassingError(RemoteEngineError):
-    """A failure that may pass: worth another try as long as nothing of an answer came.
+    """A failure that may be temporary: another try is worth it if no part of an answer has come.
 
     Attributes:
         wait_s: Seconds that the engine asks to wait; 0 where it does not say.
@@ -109,7 +109,7 @@ def cut_error(address: EngineAddress, count: int, unit: str = "tokens") -> Remot
 
 
 def nonsense_error(address: EngineAddress, what: str) -> RemoteEngineError:
-    """Return the error of an engine that sends what it should not."""
+    """Return the error for an engine that sends something unexpected."""
     return RemoteEngineError(
         f"{address.url}: {what}", hint="is this vLLM, SGLang or llama-server? dslocal help engine"
     )

@@ -48,7 +48,7 @@ MAX_REST = 4  # events after the last token that are read
 
 
 class _Here(Enum):
-    """Says that a grammar is held by this process, not by the engine."""
+    """Marks a grammar that this process enforces, not the engine."""
 
     HERE = "here"
 
@@ -193,7 +193,7 @@ class RemoteGeneration:
         return True
 
     def _held_by(self) -> GrammarSource | _Here | None:
-        """Return what holds the next token to the grammar; None within the reasoning."""
+        """Return the grammar that the next token must follow; None within the reasoning."""
         steering = self.steering
         if steering is None or steering.grammar is None:
             return None
@@ -204,7 +204,7 @@ class RemoteGeneration:
         return _Here.HERE
 
     def _is_refused(self, token: int) -> bool:
-        """Return whether a grammar that is held here does not allow ``token``."""
+        """Return whether a grammar that is enforced here forbids ``token``."""
         steering = self.steering
         if steering is None or self._held_by() is not _Here.HERE:
             return False

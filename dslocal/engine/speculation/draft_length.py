@@ -76,7 +76,7 @@ class Acceptance:
         self._scale([AGE_DECAY] * len(self._reached))
 
     def keep(self, observations: float) -> None:
-        """Believe at most so many observations of each position."""
+        """Give each position at most the weight of so many observations."""
         self._scale([observations / max(reached, observations) for reached in self._reached])
 
     def expected_tokens(self, length: int, confidence: float = 0.0) -> float:
@@ -134,7 +134,7 @@ class CycleCosts:
             self._observations[length] *= AGE_DECAY
 
     def keep(self, observations: float) -> None:
-        """Believe at most so many observations of each length."""
+        """Give each length at most the weight of so many observations."""
         for length in self._lengths:
             self._observations[length] = min(self._observations[length], observations)
 
@@ -147,7 +147,8 @@ class CycleCosts:
         return bool(self._seconds[length])
 
     def seconds(self, length: int) -> float:
-        """Return what a cycle takes; each draft costs the same in a length that is not known."""
+        """Return the seconds of a cycle; for an unknown length, each draft is taken to cost the
+        same."""
         if self.is_known(length):
             seconds = sorted(self._seconds[length])
             return max(seconds[int(COST_QUANTILE * (len(seconds) - 1))], MIN_SECONDS)

@@ -131,7 +131,7 @@ class StreamSource:
         return checkpoint_file(self._manifest, file).size
 
     def open(self, file: str) -> BinaryIO:
-        """Open a verified file, once it has come.
+        """Open a verified file; this waits until it has been downloaded.
 
         Shards come in the order that :meth:`begin` returned.
 

@@ -69,11 +69,11 @@ class UsedRanges:
                 self._append({"equal": [one, other]})
 
     def sync(self) -> None:
-        """Make the notes durable: before anything is that was made of these pieces."""
+        """Make the notes durable, before anything that was made of these pieces becomes durable."""
         os.fsync(self._file.fileno())
 
     def verify(self, path: Path) -> None:
-        """Compare all that was noted of a file, which is verified itself, with what it is.
+        """Compare all notes on a file with the file itself, which has been verified.
 
         Raises:
             CheckpointError: A piece differs from what was used.

@@ -25,7 +25,7 @@ def read_constraint(sent: SentConstraint | None) -> output.OutputConstraint | No
 
 
 def unheld_fields(constraint: output.OutputConstraint | None) -> tuple[IgnoredField, ...]:
-    """Return what is to be said of a constraint that the answer is not completely held to."""
+    """Return the remarks on a constraint that is not completely enforced."""
     if constraint is None or not (constraint.unheld or constraint.unknown):
         return ()
     reasons = "; ".join((*constraint.unheld, *constraint.unknown))[:MAX_SHOWN_REASON]

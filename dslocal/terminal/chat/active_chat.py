@@ -243,7 +243,7 @@ class ActiveChat:
         self.record.save()
 
     def close_conversation(self) -> None:
-        """Let go of the conversation, so that it can be resumed."""
+        """Unlock the conversation, so that any process can resume it."""
         save_session_cache(self.session, self.conversation)
         self.conversation.close()
 

@@ -1,4 +1,4 @@
-"""Proves of ``dslocal ask`` what takes more than a line of test_cases.py: JSON, files, seeds,
+"""Proves what ``dslocal ask`` does where a line of test_cases.py is not enough: JSON, files, seeds,
 interrupts, readers that leave.
 """
 
@@ -197,7 +197,7 @@ def test_colour_only_on_a_terminal_that_wants_it(run: Run, no_colour: dict[str, 
 
 @pytest.mark.parametrize("form", ["plain", "json", "thinking"])
 def test_interrupted(run: Run, form: str) -> None:
-    """At a moment when the answer, or the thought, has started."""
+    """At a moment when the answer, or the reasoning, has started."""
     args = {
         "plain": BABBLE,
         "json": (*REASONING_BABBLE, "--json", "--think"),

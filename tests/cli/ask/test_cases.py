@@ -1,8 +1,7 @@
 """Proves the contract of ``dslocal ask`` that scripts rely on, case by case: what goes in, what
 comes out where. The slow tests prove it of the real binary for every case.
 
-Whatever is not named in a case is nothing: stdout is compared byte for byte, and stderr is empty
-unless the case says what is in it.
+Stdout is compared byte for byte. Stderr must be empty unless the case says what is in it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Proves that ``dslocal doctor`` says what is, names what is wrong with what mends it, and works
-when nothing else does.
+"""Proves that ``dslocal doctor`` describes the installation, names each fault with its remedy, and
+works when nothing else does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Proves that ``dslocal doctor`` names settings that are wrong, and what mends them."""
+"""Proves that ``dslocal doctor`` names settings that are wrong, and how to correct them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Proves that what ``dslocal fit`` prints is whole in a pipe, harmless, and the binary's too."""
+"""Proves that ``dslocal fit`` breaks no line in a pipe, prints nothing that a terminal acts on, and
+runs as a program."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Proves that defaults are the model card's own, that leaving them is named in one line each, and
-that other ways of thinking are refused.
+that other ways to reason are refused.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Proves that every family prompts as its maker's own chat template does, but for the differences
-that are listed here.
+"""Proves that every family prompts as the vendor's own chat template does, except for the
+differences that are listed here.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ DIFFERENCES = [
     ),
     *rows(
         (
-            "an answer is rendered whole, even where it spells the closing tag: its thought is not "
-            "in its text but in Message.reasoning"
+            "an answer is rendered whole, even where it spells the closing tag: its reasoning is "
+            "not in its text but in Message.reasoning"
         ),
         (
             (*R1S, "r1-0528"),
@@ -185,7 +185,7 @@ DIFFERENCES = [
     ),
     *rows(
         (
-            "the thought of an answer that goes on is part of it; the templates know only "
+            "the reasoning of an answer that continues is part of it; the templates know only "
             "finished answers, and cut it off"
         ),
         (
@@ -355,7 +355,7 @@ DIFFERENCES = [
     ),
     *rows(
         (
-            "the thought before calls is left out as before any other answer; these templates "
+            "the reasoning before calls is left out as before any other answer; these templates "
             "cut it off only where no call follows"
         ),
         (

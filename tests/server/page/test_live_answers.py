@@ -1,4 +1,5 @@
-"""Proves that an answer is the server's: it outlives its pages, and is stopped when one says so."""
+"""Proves that an answer belongs to the server: it continues without any page, and stops when a page
+asks for that."""
 
 from __future__ import annotations
 

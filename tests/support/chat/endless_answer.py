@@ -1,5 +1,5 @@
-"""A process that answers without end until Ctrl-C, and then answers once more. Run as a program,
-this module is that process.
+"""A process that answers without end until Ctrl-C, and then answers once more. This module, run as
+a program, is that process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Make a checkpoint odd, as those of people are."""
+"""Make a checkpoint odd in the ways of real ones."""
 
 from __future__ import annotations
 

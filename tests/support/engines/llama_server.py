@@ -1,4 +1,4 @@
-"""A real llama-server with nano, for those who have one.
+"""A real llama-server with nano, on machines that have one.
 
 ``DSLOCAL_TEST_LLAMA_SERVER`` names it, or it is on the path.
 """

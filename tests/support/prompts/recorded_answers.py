@@ -30,8 +30,8 @@ NONE = Thinking.NONE
 
 @dataclass(frozen=True)
 class Recorded:
-    """``family`` and ``way`` are what it answers in. ``open`` says that a thought is unclosed at
-    the end.
+    """``family`` and ``way`` are what it answers in. ``open`` says that the reasoning is unclosed
+    at the end.
     """
 
     name: str

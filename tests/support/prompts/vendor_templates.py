@@ -23,10 +23,10 @@ def rendered(
     """The prompt that the template ``name`` makes. An answer to continue is rendered as if done,
     and its end cut off.
 
-    A thought stands in the text of its answer, between tags, as a program that knows no
-    ``Message.reasoning`` would have it; where the template of a model knows no thought, it is left
-    out. V3.1's takes the text of a message with ``prefix`` for a thought that goes on, so it
-    gets ``prefix`` only where a thought alone is given.
+    The reasoning stands in the text of its answer, between tags, as a program that knows no
+    ``Message.reasoning`` would write it; where the template of a model knows no reasoning, it is
+    left out. V3.1's template takes the text of a message with ``prefix`` for reasoning that
+    continues, so it gets ``prefix`` only where reasoning alone is given.
     """
     goes_on = bool(messages) and messages[-1].prefix
     text = _template(name).render(

@@ -1,7 +1,8 @@
 """Open WebUI, unchanged, used as its page uses it: chats that stream, a tool, a title, a stop.
 
 It has three connections: nano in OpenAI's format and in Ollama's, and a model whose answers come
-from a script, because nano can neither call a tool nor find a title.
+from a script, because nano cannot find a title, and whether it calls the tool of the test is up to
+it.
 """
 
 from __future__ import annotations

@@ -35,14 +35,14 @@ MAX_SPLIT = 32  # bytes of characters that are taken apart into tokens
 
 
 class LlamaServer:
-    """How llama-server is spoken to."""
+    """The protocol of llama-server."""
 
     name = "llama-server"
     generate_path = "/completion"
     grammar_kinds = frozenset({"json_schema", "gbnf", "choices"})
 
     def body(self, request: ContinuationRequest) -> dict[str, Any]:
-        """Return a request as llama-server spells it."""
+        """Return a request in llama-server's format."""
         sampling = request.sampling
         body: dict[str, Any] = {
             "model": request.model,
@@ -80,7 +80,7 @@ class LlamaServer:
         return {"model": model, "content": text, "add_special": False, "parse_special": True}
 
     def notes(self, sampling: SamplingParameters) -> Sequence[str]:
-        """Return what llama-server does otherwise."""
+        """Return how llama-server differs from dslocal."""
         found = []
         if sampling.presence_penalty or sampling.frequency_penalty:
             found.append("llama-server's presence and frequency penalties count the prompt as well")

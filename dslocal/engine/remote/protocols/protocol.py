@@ -23,7 +23,7 @@ LEAST_LOGPROB = -9999.0  # what OpenAI's API gives for a token that it has none 
 
 
 class UnexpectedReplyError(Exception):
-    """An engine sent what it should not; the text says what, after "sends"."""
+    """An engine sent something unexpected; the text says what, to be read after "sends"."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class TokenReader(Protocol):
 
 
 class EngineProtocol(Protocol):
-    """How one kind of engine is spoken to."""
+    """The protocol of one kind of engine."""
 
     @property
     def name(self) -> str:
@@ -93,7 +93,7 @@ class EngineProtocol(Protocol):
         """Return what it can hold an answer to."""
 
     def body(self, request: ContinuationRequest) -> dict[str, Any]:
-        """Return a request as the engine spells it."""
+        """Return a request in the engine's format."""
 
     def reader(self, request: ContinuationRequest, model: LlamaModel) -> TokenReader:
         """Return what reads the response to ``request``."""
@@ -102,7 +102,7 @@ class EngineProtocol(Protocol):
         """Return the request for the ids of ``text``, in which special tokens are found."""
 
     def notes(self, sampling: SamplingParameters) -> Sequence[str]:
-        """Return what the engine does otherwise than dslocal does, one sentence each."""
+        """Return how the engine differs from dslocal, one sentence for each difference."""
 
 
 def integer(value: Any, what: str, *, least: int = 0, most: int = MAX_ID) -> int:

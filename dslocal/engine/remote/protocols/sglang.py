@@ -32,14 +32,14 @@ MAX_TOKENS = 1 << 24
 
 
 class Sglang:
-    """How SGLang is spoken to."""
+    """The protocol of SGLang."""
 
     name = "SGLang"
     generate_path = "/generate"
     grammar_kinds = frozenset({"json_schema", "gbnf", "regex", "choices"})
 
     def body(self, request: ContinuationRequest) -> dict[str, Any]:
-        """Return a request as SGLang spells it."""
+        """Return a request in SGLang's format."""
         sampling = request.sampling
         parameters: dict[str, Any] = {
             "max_new_tokens": request.max_tokens,
@@ -80,7 +80,7 @@ class Sglang:
         return {"model": model, "prompt": text, "add_special_tokens": False}
 
     def notes(self, sampling: SamplingParameters) -> Sequence[str]:
-        """Return what SGLang does otherwise."""
+        """Return how SGLang differs from dslocal."""
         if sampling.temperature > 0:
             return ("SGLang draws by the seed only with --enable-deterministic-inference",)
         return ()

@@ -31,14 +31,14 @@ GRAMMAR_FIELDS = {"json_schema": "json", "gbnf": "grammar", "regex": "regex", "c
 
 
 class Vllm:
-    """How vLLM is spoken to."""
+    """The protocol of vLLM."""
 
     name = "vLLM"
     generate_path = "/v1/completions"
     grammar_kinds = frozenset(GRAMMAR_FIELDS)
 
     def body(self, request: ContinuationRequest) -> dict[str, Any]:
-        """Return a request as vLLM spells it."""
+        """Return a request in vLLM's format."""
         sampling = request.sampling
         body: dict[str, Any] = {
             "model": request.model,

@@ -124,7 +124,7 @@ class CompressedAttention:
         return self.streams.post(cur, inp, hc)
 
     def build_mtp_layer(self, inp: Node) -> Node:
-        """Return what the layer gives that drafts. Source: ``graph_mtp``."""
+        """Return the output of the layer that drafts. Source: ``graph_mtp``."""
         ctx, shape = self.ctx, self.ctx.shape
         rows = (shape.n_embd, ctx.batch.n_tokens)
         hc = self.streams.pre(inp)
