@@ -116,6 +116,9 @@ OPERATIONS: dict[str, Callable[[int, int], Worked]] = {
 }
 
 
+CALCULATE = {"+": add, "-": subtract, "*": multiply, "/": divide}
+
+
 def _columns(a: int, b: int) -> list[tuple[int, int]]:
     """Pairs of digits from the right, the shorter number filled up with zeros."""
     width = max(len(str(a)), len(str(b)))
