@@ -19,6 +19,7 @@ from .percentages import percentage
 from .powers import any_power, factorial
 from .word_problems import story_in_steps
 
+__all__ = ["CALCULATIONS", "calculation", "comparison", "long_expression"]
 ENDS = ("?", "?", "", ".", " ?")
 CALCULATIONS: tuple[tuple[Callable[[random.Random, str], Problem], float], ...] = (
     (long_expression, 5),
