@@ -3,8 +3,8 @@ peak, the whole context evaluated.
 
     python tests/benchmarks/footprint_real.py [GIGABYTES]
 
-nano and a random MoE of V3's kind, 12 settings, each in a process of its own. The constants in
-dslocal/plan/memory/footprint.py come from here.
+nano and a random MoE of V3's kind, 12 settings, each in a process of its own that has imported what
+`dslocal ask` imports. The constants in dslocal/plan/memory/footprint.py come from here.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ MOE = [
 CHILD = """
 import json, re, sys
 from pathlib import Path
+from dslocal.cli import main, session_setup
+from dslocal.cli.asking import dry_run, prepared_question, print_answers, serve_client
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.plan.load_config import LoadConfig
 from dslocal.gguf.tensor_types import GgmlType

@@ -177,7 +177,7 @@ def measure_memory(cluster: Cluster) -> None:
     for thread in threads:
         thread.start()
     while running.poll() is None:
-        resident.append(private_bytes(client) or resident[-1])
+        resident.append(resident_bytes(client) or resident[-1])
         time.sleep(0.05)
     stop.set()
     print("| machine | layers | planned MiB | measured MiB | ratio |\n|---|---|---|---|---|")
@@ -201,28 +201,14 @@ def print_memory(name: str, layers: int, planned: int, measured: int) -> None:
     print(f"| {name} | {layers} | {numbers} |", flush=True)
 
 
-def private_bytes(machine: Machine) -> int:
-    """Return what a machine's largest process has for itself, and of the model's file.
-
-    Pages of libraries are no part of a plan: the kernel drops them when memory is short.
-    """
+def resident_bytes(machine: Machine) -> int:
+    """Return what a machine's largest process has in memory: its own, libraries, and the model."""
     sizes = [0]
     for line in (Path(machine.prefix[-1]) / "cgroup.procs").read_text().split():
         with contextlib.suppress(OSError):
-            sizes.append(_private_bytes(Path(f"/proc/{line}/smaps").read_text()))
+            rollup = Path(f"/proc/{line}/smaps_rollup").read_text()
+            sizes += [1024 * int(size) for size in re.findall(r"(?m)^Rss: +(\d+) kB", rollup)]
     return max(sizes)
-
-
-def _private_bytes(smaps: str) -> int:
-    total = 0
-    is_models = False
-    for line in smaps.splitlines():
-        if mapping := re.match(r"[0-9a-f]+-[0-9a-f]+ .* \d+ *(.*)", line):
-            is_models = mapping[1].endswith(".gguf")
-        elif size := re.match(r"(Rss|Anonymous): +(\d+) kB", line):
-            counts = size[1] == ("Rss" if is_models else "Anonymous")
-            total += 1024 * int(size[2]) if counts else 0
-    return total
 
 
 def measure_speed(cluster: Cluster, tokens: int) -> None:

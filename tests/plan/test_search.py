@@ -107,7 +107,7 @@ CASES: dict[str, tuple[Machine, str, str, tuple[Any, ...]]] = {
         describe_machine(3 * GIB),
         QWEN_1B,
         "Q8_0",
-        ("cpu", 16384, Q8, 512, 0, 0, "mmap"),
+        ("cpu", 16384, Q8, 256, 0, 0, "mmap"),
     ),
     "a q4_0 cache last": (
         describe_machine(round(2.64 * GIB)),

@@ -26,6 +26,7 @@ from .llamacpp_mirror.compute_buffers import (
     gpu_buffer_sizes,
     mtp_buffer_size,
 )
+from .llamacpp_mirror.graph_nodes import graph_bytes
 from .llamacpp_mirror.micro_batch import (
     GPU_ALIGNMENT,
     MIN_OFFLOAD_BATCH,
@@ -39,8 +40,8 @@ from .shape import is_legacy_mla, moe_layers, shape_of
 MIB = 1 << 20
 
 # What a process takes besides buffers, measured while it generates
-# (tests/benchmarks/footprint_real.py).
-PROCESS_BYTES = 48 * MIB  # the interpreter, numpy and llama.cpp
+# (tests/benchmarks/footprint_real.py): `dslocal ask` has 43 MiB of its own and 20 of libraries.
+PROCESS_BYTES = 63 * MIB  # the interpreter, numpy and llama.cpp
 BYTES_PER_VOCABULARY_TOKEN = 530  # merges included
 BYTES_PER_KV_CELL = 100  # besides its content
 
@@ -179,14 +180,16 @@ def _output(shape: ModelShape, load_config: LoadConfig) -> DeviceShare:
 def overhead(shape: ModelShape, load_config: LoadConfig, gpu: GpuKind = "cuda") -> DeviceShare:
     """Return the bytes that the process takes besides.
 
-    In RAM the interpreter and libraries, the vocabulary, the cache's book-keeping, and what the
-    CPU works with; on the GPU what its driver and its kernels take.
+    In RAM the interpreter and libraries, the vocabulary, the book-keeping of the cache and of
+    graphs, and what the CPU works with; on the GPU what its driver and its kernels take.
     """
     host = PROCESS_BYTES
     host += BYTES_PER_VOCABULARY_TOKEN * shape.n_vocab
     host += BYTES_PER_KV_CELL * load_config.n_seq * kv_cells(load_config)
     host += _checkpoints(shape, load_config)
     batch = largest_batch(load_config)
+    n_contexts = 2 if load_config.mtp else 1
+    host += n_contexts * graph_bytes(shape, batch.n_tokens)
     if load_config.n_gpu_layers <= shape.n_layer_all:
         host += cpu_work_size(shape, batch)
     elif load_config.cpu_moe_layers:

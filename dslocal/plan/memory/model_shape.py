@@ -57,6 +57,7 @@ class ModelShape:
         dspark_targets: the layers whose input it reads; the number of layers stands for what
             leaves the last one.
         dspark_block: tokens that it drafts at a time.
+        n_tensors: tensors of the file, or of all its parts.
     """
 
     architecture: str
@@ -100,6 +101,7 @@ class ModelShape:
     dspark_layers: int = 0
     dspark_targets: tuple[int, ...] = ()
     dspark_block: int = 0
+    n_tensors: int = 0
 
     @property
     def n_layer_all(self) -> int:

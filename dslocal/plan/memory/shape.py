@@ -68,6 +68,7 @@ def shape_of(header: GgufHeader) -> ModelShape:
     tensors = {tensor.name: tensor.shape for tensor in header.tensors}
     shape = replace(
         _read_shape(header, tensors, _read_dimensions(header)),
+        n_tensors=len(header.tensors),
         dspark_layers=dspark.stages(header),
         dspark_targets=dspark.target_layers(header),
         dspark_block=dspark.block_size(header),
