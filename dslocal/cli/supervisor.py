@@ -13,8 +13,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -75,6 +75,7 @@ LAST_WORDS = "w"
 HINT = "h"
 WORKS = "k"
 _tell_parent: list[Callable[[str, str], None]] = []  # in a child: sends a message of a kind
+_last_actions: list[Callable[[str], None]] = []  # before llama.cpp ends this process
 
 
 def continue_in_child(on_crash: Callable[[], None] = lambda: None) -> None:
@@ -123,6 +124,22 @@ def confirm_work() -> None:
         tell(WORKS, "")
 
 
+@contextmanager
+def before_abort(action: Callable[[str], None]) -> Iterator[None]:
+    """Have ``action`` called if llama.cpp ends this process meanwhile, to print what there is.
+
+    Of several, the innermost comes first.
+
+    Args:
+        action: Takes the reason. It is called in whichever thread llama.cpp gives up.
+    """
+    _last_actions.append(action)
+    try:
+        yield
+    finally:
+        _last_actions.remove(action)
+
+
 def _can_fork() -> bool:
     is_loaded = "llama_cpp" in sys.modules
     return hasattr(os, "fork") and threading.active_count() == 1 and not is_loaded
@@ -138,6 +155,10 @@ def _connect_to_parent(message_writer: int) -> None:
     def on_abort(reason: libraries.AbortReason) -> None:
         tell(LAST_WORDS, reason.text)
         tell(HINT, reason.hint)
+        for action in reversed(_last_actions):
+            with suppress(Exception):  # this process ends in any case
+                action(reason.text)
+                sys.stdout.flush()
         os._exit(ExitCode.DOES_NOT_FIT if reason.is_out_of_memory else ExitCode.FAILURE)
 
     _tell_parent.append(tell)

@@ -239,6 +239,7 @@ class _AnswerRun:
 
     def events(self) -> Generator[AnswerEvent]:
         """Generate the answer and yield its events."""
+        self.turn.settle = self._conclude
         try:
             for token in self.generation:
                 yield from self.reader.feed(token)
@@ -272,6 +273,7 @@ class _AnswerRun:
         from dslocal.types import FinishReason
 
         turn = self.turn
+        turn.settle = None
         turn.cached_tokens = self.generation.cached
         turn.drafted_tokens = self.generation.drafted
         turn.accepted_tokens = self.generation.accepted

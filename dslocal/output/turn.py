@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ class Turn:
         steering: What closes the reasoning and holds the answer to its grammar.
         stop_text: The stop text that ended the answer; None where none did.
         ids: The token ids of the answer.
+        settle: Fills in what is known only at the end of the generation; None once that is done.
         resumed_tokens: How many of ``ids`` come from the partial answer that is continued. Timings,
             drafted, accepted and cached tokens are of what came after them.
     """
@@ -75,6 +77,7 @@ class Turn:
     steering: Steering | None = None
     stop_text: str | None = None
     ids: list[int] = field(default_factory=list)
+    settle: Callable[[], None] | None = None
     resumed_tokens: int = 0
 
     @property

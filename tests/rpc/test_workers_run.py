@@ -125,6 +125,25 @@ def test_a_worker_that_is_killed_is_named_and_the_next_start_says_what_fits(
     assert b"this machine alone holds the model" in after.stderr
 
 
+def test_a_script_gets_what_came_until_its_worker_died(built: Run, workers: list[Started]) -> None:
+    lost = workers[0]
+    options = ["--rpc", lost.endpoint, "--json", "-n", "40", LONG_QUESTION]
+    command = [str(BINARY), "ask", *GREEDY, *options]
+    asking = subprocess.Popen(
+        command, env=built.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_until(lambda: is_computing(lost))
+    lost.kill()
+    out, err = asking.communicate(timeout=60)
+    found = json.loads(out)
+    assert asking.returncode == 1
+    assert f"the connection to {lost.endpoint} broke" in found["error"]
+    assert found["error"] in err.decode()
+    *whole, last = found["samples"]
+    assert all("error" not in sample for sample in whole)
+    assert (last["finish_reason"], last["error"]) == ("interrupted", found["error"])
+
+
 def test_an_answer_on_its_way_is_kept_when_its_worker_dies(
     built: Run, workers: list[Started], tmp_path: Path
 ) -> None:

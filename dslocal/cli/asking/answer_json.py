@@ -24,7 +24,7 @@ class HasModel(Protocol):
 
 
 def answer_json(
-    turn: output.Turn, context: HasModel, file: ModelFile, load_s: float
+    turn: output.Turn, context: HasModel, file: ModelFile, load_s: float, failure: str = ""
 ) -> dict[str, Any]:
     """Return one answer as JSON.
 
@@ -33,17 +33,22 @@ def answer_json(
         context: Has the model, which is looked at only where tokens have to be spelled.
         file: The model's file.
         load_s: The seconds that loading took.
+        failure: Why it ended before its end; empty where nothing failed.
     """
+    if turn.settle is not None:  # llama.cpp ends this process
+        turn.settle()
     fields: dict[str, Any] = {
         "answer": turn.text,
         "reasoning": turn.reasoning,
         "final": evaluation.boxed_content(turn.text),
         "seed": turn.seed,
-        "finish_reason": turn.finish_reason.value if turn.finish_reason else None,
+        "finish_reason": turn.finish_reason.value if turn.finish_reason else "interrupted",
         "no_answer": turn.no_answer,
         "usage": _usage(turn),
         "timings": _timings(turn, load_s),
     }
+    if failure:
+        fields["error"] = failure
     if turn.timings and turn.timings.streaming:
         fields["streaming"] = turn.timings.streaming.as_json()
     if turn.top_logprobs is not None:

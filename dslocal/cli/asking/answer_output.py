@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import typer
 
 from dslocal import chat, output
+from dslocal.cli import supervisor
 from dslocal.errors import ExitCode
 from dslocal.terminal.progress_line import ProgressLine, can_redraw
 from dslocal.terminal.sanitise import one_line, sanitise
@@ -17,6 +19,24 @@ from dslocal.terminal.word_wrap import WordWrapper, terminal_width
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 MAX_SHOWN_LOOP = 100
 RUNAWAY_TOKENS = 256  # of an answer to a schema, from which on it is taken for one without an end
+
+
+@contextmanager
+def printed_at_the_end(print_result: Callable[[str], None]) -> Iterator[None]:
+    """Print the result of the work, whole or not: a script reads it whatever ended the work.
+
+    Args:
+        print_result: Takes why the work failed; an empty text where it did not, or was interrupted.
+    """
+    failure = ""
+    try:
+        with supervisor.before_abort(print_result):
+            yield
+    except Exception as e:
+        failure = str(e)
+        raise
+    finally:
+        print_result(failure)
 
 
 class AnswerPrinter:
@@ -47,7 +67,7 @@ class AnswerPrinter:
 
     def print_all(self, events: Iterable[chat.Event]) -> None:
         """Print the events of an answer, up to where it is interrupted."""
-        try:
+        with printed_at_the_end(self._finish):
             for event in events:
                 match event:
                     case output.Reasoning(text):
@@ -59,8 +79,6 @@ class AnswerPrinter:
                         self._held += text
                         if self._is_certain():
                             self._print_held()
-        finally:
-            self._finish()
 
     def _print_reasoning(self, text: str) -> None:
         if not self._show_reasoning or not text:
@@ -87,7 +105,8 @@ class AnswerPrinter:
         self._has_printed = True
         sys.stdout.write(self._answer_words.feed(sanitise(text)))
 
-    def _finish(self) -> None:
+    def _finish(self, _: str) -> None:
+        """Print what is held back, and end the lines."""
         if self._reasoning_is_open:
             self._write_reasoning(self._reasoning_words.finish())
             print(file=sys.stderr)

@@ -70,9 +70,9 @@ class QuestionRun:
         with closing(session.stream(text, seed, on_prefill=prefill_progress())) as events:
             printer.print_all(events)
 
-    def answer_json(self, turn: output.Turn) -> dict[str, Any]:
-        """Return an answer as JSON; with a schema, its value too."""
-        fields = answer_json(turn, self.context, self.prepared.file, self.load_s)
+    def answer_json(self, turn: output.Turn, failure: str = "") -> dict[str, Any]:
+        """Return an answer as JSON; with a schema, its value too, and why it failed if it did."""
+        fields = answer_json(turn, self.context, self.prepared.file, self.load_s, failure)
         if self.prepared.holds_back:
             fields["parsed"] = self._parse(turn)[0]
         return fields

@@ -83,7 +83,7 @@ def fim(
     from dslocal import output
     from dslocal.cli import session_setup, user_settings
     from dslocal.cli.asking.answer_json import answer_json
-    from dslocal.cli.asking.answer_output import exit_if_incomplete
+    from dslocal.cli.asking.answer_output import exit_if_incomplete, printed_at_the_end
     from dslocal.cli.load_overrides import load_overrides
 
     top_logprobs = checked_logprobs(logprobs, as_json=as_json)
@@ -103,15 +103,16 @@ def fim(
     began = time.perf_counter()
     with session_setup.open_context(file, chosen) as context:
         load_s = time.perf_counter() - began
-        try:
-            _fill(turn, context, file.family, settings, gap)
-        finally:
-            is_code = not REASONING_TAG.search(turn.text)
+
+        def print_result(failure: str) -> None:
             if as_json:
-                print(json.dumps(answer_json(turn, context, file, load_s)))
-            elif turn.text and is_code:
+                print(json.dumps(answer_json(turn, context, file, load_s, failure)))
+            elif turn.text and not REASONING_TAG.search(turn.text):
                 print(sanitise(turn.text), flush=True)
-    if not is_code:
+
+        with printed_at_the_end(print_result):
+            _fill(turn, context, file.family, settings, gap)
+    if REASONING_TAG.search(turn.text):
         raise EngineError(
             f"{file.name} reasoned instead of filling the gap",
             hint="try another --seed, or a code model: dslocal fit --all lists them",
