@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.machine.host import clean_name
 
 from .identity import Identity
@@ -19,7 +20,7 @@ FORMAT = "dslocal-worker-1"
 MAX_BYTES = 64 << 10
 MAX_DEVICES = 64
 MAX_MEMORY = 1 << 56
-MAX_RATE = 1e15  # bytes a second
+MIN_RATE, MAX_RATE = 1e6, 1e15  # bytes a second; less is taken for unknown
 KINDS = ("cpu", "cuda", "metal", "other")
 
 
@@ -33,6 +34,7 @@ class DeviceCard:
         total: bytes of its memory.
         free: bytes that a model may still take.
         rate: bytes a second that decoding reads there; 0 where that is not known.
+        types: the same for weights of a type, by its name.
     """
 
     name: str
@@ -40,6 +42,7 @@ class DeviceCard:
     total: int
     free: int
     rate: float = 0.0
+    types: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def parse_card(data: bytes) -> WorkerCard | None:
         client = fields.get("client")
         named = clean_name(client) if isinstance(client, str) and client else ""
         return WorkerCard(Identity(**identity), devices, named)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -82,9 +85,21 @@ _IDENTITY = ("package", "ggml", "tables")
 def _device(fields: Mapping[str, Any]) -> DeviceCard:
     kind = fields["kind"] if fields["kind"] in KINDS else "other"
     total = _bounded(fields["total"], MAX_MEMORY)
-    rate = _bounded(fields.get("rate", 0.0), MAX_RATE)
+    rate = _rate(fields.get("rate", 0.0))
     free = min(int(_bounded(fields["free"], MAX_MEMORY)), int(total))
-    return DeviceCard(clean_name(str(fields["name"])), kind, int(total), free, float(rate))
+    types = {
+        name: _rate(known)
+        for name, known in fields.get("types", {}).items()
+        if name in GgmlType.__members__
+    }
+    name = clean_name(str(fields["name"]))
+    return DeviceCard(name, kind, int(total), free, rate, types)
+
+
+def _rate(value: object) -> float:
+    """Return a rate; 0 for one that nothing has."""
+    rate = float(_bounded(value, MAX_RATE))
+    return rate if rate >= MIN_RATE else 0.0
 
 
 def _bounded(value: object, most: float) -> float:

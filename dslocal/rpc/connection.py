@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from dslocal.errors import WorkerError
 from dslocal.gguf import libraries
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.machine.remote import RemoteDevice, RemoteKind
 
 from . import library
@@ -207,6 +208,7 @@ def _device(
         more.free,
         more.rate,
         answer.round_trip,
+        type_rates=tuple((GgmlType[name], rate) for name, rate in more.types.items() if rate),
     )
 
 

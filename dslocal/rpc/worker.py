@@ -160,7 +160,9 @@ class RpcServer:
         machine = probe.probe_machine()
         if not machine.gpus:
             name = f"{machine.cpu}, {self._threads} threads"
-            return [DeviceCard(name, "cpu", machine.ram, machine.available, self._rates.ram)]
+            types = {entry.type.name: entry.rate for entry in self._rates.ram_types}
+            ram = self._rates.ram
+            return [DeviceCard(name, "cpu", machine.ram, machine.available, ram, types)]
         return [
             DeviceCard(
                 gpu.name,

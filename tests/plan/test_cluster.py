@@ -142,6 +142,21 @@ def test_the_layers_that_the_user_sends_away_are_kept_to() -> None:
     assert found.config.n_gpu_layers == 5
 
 
+def test_each_types_own_rate_decides_the_forecast() -> None:
+    """Proves it for both machines: a CPU takes longer to unpack some types than others."""
+    kinds = {tensor.type for tensor in header(QWEN_7B).tensors}
+    halves = tuple((kind, 10e9) for kind in kinds)
+    fast, slow = here(3, worker(4)), replace(here(3, worker(4)), type_rates=halves)
+    slower = replace(slow, workers=(replace(worker(4), type_rates=halves),))
+    seconds = []
+    for machine in (fast, slow, slower):
+        found = spread(QWEN_7B, machine)
+        assert found is not None
+        assert found.uses_workers
+        seconds.append(found.seconds)
+    assert seconds[0] < seconds[1] < seconds[2] == pytest.approx(2 * seconds[0], rel=0.05)
+
+
 def test_a_round_trip_counts_once_for_each_worker() -> None:
     near = spread(QWEN_7B, here(2, worker(5), worker(5, "b")))
     far = spread(QWEN_7B, here(2, worker(5, trip=0.01), worker(5, "b", trip=0.01)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import sys
@@ -17,8 +18,9 @@ from support.waiting import wait_until
 
 from dslocal.errors import UsageError, WorkerError
 from dslocal.gguf import libraries
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.rpc import connection, identity, library, sockets
-from dslocal.rpc.card import DeviceCard
+from dslocal.rpc.card import DeviceCard, parse_card
 from dslocal.rpc.endpoint import Endpoint
 from dslocal.rpc.inquiry import DeviceMemory, ServerAnswer
 
@@ -93,6 +95,29 @@ def test_every_device_of_a_worker_is_one() -> None:
     with alike(memory=((1, 2), (1, 2)), card=card) as worker:
         found = connection.ask_workers([worker.endpoint])
     assert [(device.number, device.name) for device in found] == [(0, "GPU A"), (1, "GPU B")]
+
+
+def test_a_worker_says_how_fast_it_reads_each_type() -> None:
+    cpu = DeviceCard("a CPU", "cpu", 64 * GIB, 48 * GIB, 20e9, {"Q4_K": 12e9, "Q9_X": 1e9})
+    card = replace(CARD, identity=identity.own_identity(), devices=(cpu,))
+    with alike(card=card) as worker:
+        (device,) = connection.ask_workers([worker.endpoint])
+    assert (device.rate, device.type_rates) == (20e9, ((GgmlType.Q4_K, 12e9),))
+
+
+@pytest.mark.parametrize("types", [[], "Q4_K", {"Q4_K": "fast"}, {"Q4_K": -1.0}, {"Q4_K": None}])
+def test_rates_that_are_none_make_no_card(types: object) -> None:
+    fields = json.loads(CARD.as_bytes())
+    fields["devices"][0]["types"] = types
+    assert parse_card(json.dumps(fields).encode()) is None
+
+
+def test_a_rate_that_nothing_has_is_not_known() -> None:
+    fields = json.loads(CARD.as_bytes())
+    fields["devices"][0] |= {"rate": 1e-300, "types": {"Q4_K": 1e-300}}
+    card = parse_card(json.dumps(fields).encode())
+    assert card is not None
+    assert (card.devices[0].rate, card.devices[0].types) == (0.0, {"Q4_K": 0.0})
 
 
 def test_the_machine_whose_connection_broke_is_named() -> None:

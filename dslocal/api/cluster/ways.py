@@ -147,6 +147,7 @@ def _devices(other: ClusterMachine, head: ClusterMachine) -> list[RemoteDevice]:
                 machine.available,
                 other.rates.ram,
                 round_trip,
+                type_rates=other.rates.ram_types,
             )
         ]
     return [

@@ -125,7 +125,7 @@ def with_workers(machine: Machine, rates: Rates, workers: Sequence[str]) -> Mach
     from dslocal.rpc.endpoint import parse_endpoints
 
     asked = ask_workers(parse_endpoints(",".join(workers)))
-    return replace(machine, workers=asked, rate=rates.ram)
+    return replace(machine, workers=asked, rate=rates.ram, type_rates=rates.ram_types)
 
 
 def with_ssd_of(

@@ -54,6 +54,7 @@ def worker(
     """
     from dslocal.cli import session_setup, supervisor
     from dslocal.rpc.endpoint import MAX_PORT, Endpoint
+    from dslocal.rpc.huge_pages import restart_with_huge_pages
     from dslocal.rpc.library import require_library
     from dslocal.rpc.worker import checked_address, private_addresses
 
@@ -70,6 +71,7 @@ def worker(
         raise UsageError(f"--threads: {threads} is out of range", hint=f"1 to {MAX_THREADS}")
     address = checked_address(host, public=public)
     require_library()
+    restart_with_huge_pages()
     session_setup.continue_in_child()
     endpoint = Endpoint(address, port)
     supervisor.set_subject(f"worker {endpoint}")

@@ -10,10 +10,12 @@ and nothing of how a model is loaded.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import DeviceLayers, GpuKind, LoadConfig
 from dslocal.plan.machine.bandwidth import one_gpu_bandwidth
 from dslocal.plan.machine.machine import Machine
@@ -33,7 +35,11 @@ from dslocal.plan.speed import (
     NO_LAYER_TIME,
     LayerCount,
     LayerTime,
+    Rates,
+    TypeBytes,
+    TypeRate,
     rates_for,
+    weight_reads,
 )
 
 from .layers import LayerTable, layer_table
@@ -187,6 +193,7 @@ def places_of(
     """Return the devices in llama.cpp's order: the CPU here, workers, the GPUs here."""
     shape = shape_of(header)
     rates = rates_for(machine)
+    read = weight_reads(header, replace(config, n_gpu_layers=0, split=())).ram_types
     alone = footprint(header, replace(config, n_gpu_layers=0, split=(), mtp=False))
     batch = largest_batch(config)
     buffers = gpu_buffer_sizes(shape, batch, "other", NOTHING_IN_RAM)
@@ -200,13 +207,13 @@ def places_of(
             -1,
             machine.available - taken,
             alone.compute.host,
-            machine.rate or rates.ram,
+            _cpu_rate(machine.rate or rates.ram, machine.type_rates, read),
             rates.ram_layer,
             idle=buffers.host,
         )
     ]
     work = cpu_work_bytes(header, config)
-    places += [_worker_place(device, buffers.gpu, work) for device in machine.workers]
+    places += [_worker_place(device, buffers.gpu, work, read) for device in machine.workers]
     for number, gpu in enumerate(machine.gpus):
         fixed = buffers.gpu + GPU_CONTEXT_BYTES[gpu.kind]
         kernels = GPU_EFFICIENCY[gpu.kind]
@@ -215,8 +222,23 @@ def places_of(
     return places
 
 
-def _worker_place(device: RemoteDevice, buffer: int, work: int) -> Place:
-    """Return a worker's device as a place."""
+def _cpu_rate(
+    rate: float, type_rates: Iterable[tuple[GgmlType, float]], read: Sequence[TypeBytes]
+) -> float:
+    """Return the bytes a second at which a CPU reads a model's weights, the mean of its types."""
+    known = tuple(TypeRate(*entry) for entry in type_rates)
+    return Rates(0.0, rate, 0.0, ram_types=known).of_types(read)
+
+
+def _worker_place(device: RemoteDevice, buffer: int, work: int, read: Sequence[TypeBytes]) -> Place:
+    """Return a worker's device as a place.
+
+    Args:
+        device: the device.
+        buffer: bytes of its buffer for intermediate results.
+        work: bytes that a CPU takes on top while it computes.
+        read: the weights that a token reads, by type.
+    """
     is_cpu = device.kind == "cpu"
     kind: GpuKind = "other" if device.kind == "cpu" else device.kind
     layer = CPU_EFFICIENCY.layer if is_cpu else GPU_EFFICIENCY[kind].layer
@@ -226,7 +248,7 @@ def _worker_place(device: RemoteDevice, buffer: int, work: int) -> Place:
         device.number,
         device.free,
         buffer + (work if is_cpu else 0),
-        device.rate or UNKNOWN_RATE,
+        _cpu_rate(device.rate or UNKNOWN_RATE, device.type_rates, read),
         layer,
         device.round_trip,
         receives=is_cpu,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dslocal.gguf.cpu_repack import RepackedType
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import GpuKind
 
 from .remote import RemoteDevice
@@ -53,6 +54,7 @@ class Machine:
             that changes it; one of ``notes``.
         limited_by: what holds ``available`` down, such as a cgroup.
         rate: bytes a second that decoding reads from RAM, where that was measured.
+        type_rates: the same of weights of a type.
         workers: devices of other machines that lend their memory.
         notes: for the user, such as memory pressure.
     """
@@ -70,6 +72,7 @@ class Machine:
     repacked: tuple[RepackedType, ...] = ()
     unused_gpu: str = ""
     rate: float = 0.0
+    type_rates: tuple[tuple[GgmlType, float], ...] = ()
     workers: tuple[RemoteDevice, ...] = ()
 
     @property

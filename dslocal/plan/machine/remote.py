@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import GpuKind
 
 RemoteKind: TypeAlias = Literal["cpu"] | GpuKind
@@ -25,6 +26,7 @@ class RemoteDevice:
         rate: bytes a second that decoding reads there; 0 where that is not known.
         round_trip: seconds from a request to its response.
         link: bytes a second of the network between; 0 where that is not known.
+        type_rates: like ``rate``, of weights of a type, where a CPU was measured with it.
     """
 
     endpoint: str
@@ -36,3 +38,4 @@ class RemoteDevice:
     rate: float = 0.0
     round_trip: float = 0.0
     link: float = 0.0
+    type_rates: tuple[tuple[GgmlType, float], ...] = ()
