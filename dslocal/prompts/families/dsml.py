@@ -189,12 +189,33 @@ class Dsml:
     ) -> list[Segment]:
         """Return the prompt for the answer that follows ``messages``."""
         turns = _merged_turns(messages) if self.results == "turn" else list(messages)
+        keeps_all = bool(self.keeps_reasoning and self.tools and tools)
+        if thinking is Thinking.FORCED and not keeps_all:
+            turns = self._without_past_developers(turns)
         needs_system = (_undeclared(tools, turns) or self.schema is not None) and (
             not turns or turns[0].role not in ("system", "developer")
         )
         if needs_system:
             turns.insert(0, Message("system", ""))
         return _DsmlWriter(self, turns, thinking, tools).write()
+
+    def last_question(self, turns: Sequence[Message]) -> int:
+        """Return the number of the last turn that an answer follows; -1 where there is none."""
+        return max((n for n, turn in enumerate(turns) if self.is_question(n, turn)), default=-1)
+
+    def is_question(self, number: int, turn: Message) -> bool:
+        """Return whether an answer follows ``turn``, which stands at place ``number``."""
+        is_later_system = bool(self.system) and turn.role == "system" and number > 0
+        return turn.role in ASKING or is_later_system
+
+    def _without_past_developers(self, turns: Sequence[Message]) -> list[Message]:
+        """Return ``turns`` without developers' messages before the last question.
+
+        The vendor drops them together with the reasoning of that time. What they declare is
+        declared at the beginning then.
+        """
+        last = self.last_question(turns)
+        return [turn for n, turn in enumerate(turns) if n >= last or turn.role != "developer"]
 
 
 class _DsmlWriter:
@@ -209,11 +230,8 @@ class _DsmlWriter:
         self._tool_keys = {tool.key for tool in self._tools}
         self._first_tools = _undeclared(self._tools, turns)
         self._keeps_all = bool(form.keeps_reasoning and self._tools)
-        drops = self._thinks and not self._keeps_all
-        self._turns = _without_past_developers(turns) if drops else list(turns)
-        numbered = enumerate(self._turns)
-        asked = [number for number, turn in numbered if self._is_question(number, turn)]
-        self._last_question = asked[-1] if asked else -1
+        self._turns = list(turns)
+        self._last_question = form.last_question(turns)
         self._segments: list[Segment] = [BOS]
 
     def write(self) -> list[Segment]:
@@ -313,18 +331,14 @@ class _DsmlWriter:
         if turn.task and turn.task != "action":
             self._segments.append(Special(f"<｜{turn.task}｜>"))
             return
-        thinks = self._thinks and (self._keeps_all or number >= self._last_question)
-        self._segments += (ASSISTANT, OPEN if thinks else CLOSE)
+        is_current = self._keeps_all or bool(turn.task) or number >= self._last_question
+        self._segments += (ASSISTANT, OPEN if self._thinks and is_current else CLOSE)
         if turn.task:
             self._segments.append(Special("<｜action｜>"))
 
-    def _is_question(self, number: int, turn: Message) -> bool:
-        is_later_system = bool(self._form.system) and turn.role == "system" and number > 0
-        return turn.role in ASKING or is_later_system
-
     def _is_followed_by_answer(self, number: int) -> bool:
         """Return whether an answer comes after this turn, an earlier one or the one asked for."""
-        if not self._is_question(number, self._turns[number]):
+        if not self._form.is_question(number, self._turns[number]):
             return False
         if number + 1 == len(self._turns) or self._form.results == "continued":
             return True
@@ -356,22 +370,16 @@ def _merged_turns(messages: Sequence[Message]) -> list[Message]:
         if message.role == "tool":
             turn = Message("user", f"<tool_result>{message.content}</tool_result>")
         previous = turns[-1] if turns else None
-        if previous and turn.role == previous.role == "user" and not previous.task:
+        if (
+            previous
+            and turn.role == previous.role == "user"
+            and (message.role == "tool" or not previous.task)
+        ):
             content = f"{previous.content}\n\n{turn.content}"
-            turns[-1] = replace(previous, content=content, task=turn.task)
+            turns[-1] = replace(previous, content=content, task=turn.task or previous.task)
         else:
             turns.append(turn)
     return turns
-
-
-def _without_past_developers(turns: Sequence[Message]) -> list[Message]:
-    """Return ``turns`` without developers' messages before the last question.
-
-    The vendor drops them together with the reasoning of that time.
-    """
-    asked = [number for number, turn in enumerate(turns) if turn.role in ASKING]
-    last = asked[-1] if asked else 0
-    return [turn for number, turn in enumerate(turns) if number >= last or turn.role != "developer"]
 
 
 def _own_text(text: str) -> list[Segment]:

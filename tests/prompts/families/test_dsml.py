@@ -178,6 +178,25 @@ PROMPTS = {
         [user("a"), assistant("b"), Message("user", "c", task="action")],
         f"{B}{U}a{A}</think>b{E}{U}c{A}</think><｜action｜>",
     ),
+    "an earlier action task": (  # the encoder opens the reasoning before every one
+        "v4",
+        FORCED,
+        [Message("user", "a", task="action"), assistant("b"), user("c")],
+        f"{B}{U}a{A}<think><｜action｜>b{E}{U}c{A}<think>",
+    ),
+    "results after a question with a task": (
+        "v4",
+        BYPASSED,
+        [Message("user", "a", task="title"), output("10"), prefilled("T")],
+        f"{B}{U}a\n\n<tool_result>10</tool_result><｜title｜>T",
+    ),
+    # the encoder loses the task of a question that is joined to an earlier one
+    "a task of the second of two questions": (
+        "v4",
+        BYPASSED,
+        [user("a"), Message("user", "b", task="title")],
+        f"{B}{U}a\n\nb<｜title｜>",
+    ),
     "the title task": (
         "v4-0731",
         FORCED,
@@ -233,6 +252,13 @@ PROMPTS = {
         BYPASSED,
         [user("a")],
         f"{B}{U}a{A}</think>",
+    ),
+    "V4.1's developer before a later system prompt": (
+        "v4.1",
+        FORCED,
+        [system("s"), Message("developer", "d"), assistant("b", "x"), system("z")],
+        f"{B}<｜System｜>Reasoning Effort: 75 (range 1-100, the higher the value, the more "
+        f"thorough the reasoning)\n\nsb{E}<｜System｜>z{A}<think>",
     ),
     "V4.1's later system prompt": (
         "v4.1",
@@ -310,6 +336,22 @@ def test_a_schema_is_in_the_prompt() -> None:
         f"{B}s\n\n## Response Format:\n\nYou MUST strictly adhere to the following schema to "
         f'reply:\n{{"type": "object"}}{U}a{A}<think>'
     )
+
+
+@pytest.mark.parametrize("family", ["v3.2", "v4", "v4-0731", "v4.1"])
+def test_a_schema_stays_where_its_developer_is_dropped(family: str) -> None:
+    messages = [Message("developer", "d"), user("a")]
+    prompt = render(FAMILIES[family].render(messages, FORCED, schema={"type": "object"}))
+    assert f'reply:\n{{"type": "object"}}{U}a{A}<think>' in prompt
+    assert f"d{A}" not in prompt
+
+
+def test_tools_stay_where_their_developer_is_dropped() -> None:
+    messages = [Message("developer", "d", tools=(SEARCH,)), user("a")]
+    prompt = render(FAMILIES["v3.2"].render(messages, FORCED, [SEARCH]))
+    assert prompt.startswith(f"{B}\n\n## Tools\n\n")
+    assert SEARCH.name in prompt
+    assert prompt.endswith(f"</functions>\n{U}a{A}<think>")
 
 
 # the texts' length in bytes and hash: those of llama.cpp's templates
