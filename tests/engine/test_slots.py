@@ -110,6 +110,38 @@ def test_a_long_prompt_does_not_hold_up_a_stream(
     assert sum(spans[0][0] < at < spans[0][1] for at in came) >= 3
 
 
+def test_a_prompt_does_not_wait_for_a_stream(
+    pool: SlotPool, model: LlamaModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All its pieces come before the stream's next token, as far as that may wait."""
+    monkeypatch.setattr(step_times, "MAX_STALL_S", 100.0)
+    speaking, reading = pool.slots[:2]
+    prompt = prompt_ids(model, "word " * 700)
+    came = 0
+    at_begin: list[int] = []
+    at_end: list[int] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        at_begin.append(came)
+        reading.prefill(prompt)
+        at_end.append(came)
+
+    def speak() -> None:
+        nonlocal came
+        for _ in Generation(speaking, prompt_ids(model), Sampler(0, 1, 1), max_tokens=60):
+            came += 1
+            if came == 10:
+                reading.run(read)
+        ended.set()
+
+    before = pool.steps
+    speaking.run(speak)
+    assert ended.wait(60)
+    assert at_begin == at_end
+    assert pool.steps - before > 60 + 4, "it takes several steps, between which others may come"
+
+
 def test_one_that_leaves_leaves_the_others(pool: SlotPool, model: LlamaModel) -> None:
     leaving, staying = pool.slots[0], pool.slots[1]
     raised: list[BaseException] = []
@@ -224,6 +256,7 @@ def test_a_long_prompt_takes_whole_steps(
 ) -> None:
     """Its pieces end where steps do, so that no rest of a piece takes a step of its own."""
     monkeypatch.setattr(step_times, "MAX_STALL_S", 100.0)
+    monkeypatch.setattr(step_times, "MAX_PIECE_S", 50.0)
     speaking, reading = pool.slots[:2]
     room = 448  # whole products in a batch of 512, beside four slots
     prompt = prompt_ids(model, "word " * 900)[: 2 * room]

@@ -133,6 +133,7 @@ class Slot(LlamaContext):
         """Set up what belongs to the scheduler."""
         self.state = SlotState.IDLE
         self.deadline = 0  # of its prompt, among those of other slots
+        self._prompt_left = 0  # ids of its prompt that are not evaluated
         self.pending: list[int] = []
         self.greenlet: greenlet | None = None  # what waits, if the scheduler's thread runs it
         self._error: BaseException | None = None
@@ -180,6 +181,7 @@ class Slot(LlamaContext):
     def note_prompt(self, tokens: int) -> None:
         """See :meth:`.LlamaContext.note_prompt`."""
         self.deadline = self._scheduler.deadline(tokens)
+        self._prompt_left = tokens
 
     def evaluate(self, ids: Sequence[int], *, logits_from: int | None = None) -> None:
         """Append ``ids`` to the cache, and wait until they are evaluated.
@@ -272,6 +274,11 @@ class Slot(LlamaContext):
 
     # The following are for the scheduler's thread.
 
+    @property
+    def is_prompt(self) -> bool:
+        """Return whether the pending ids are of a prompt."""
+        return self._prompt_left > 0 or len(self.pending) > 1
+
     def drop_trimmed(self) -> None:
         """Remove positions from llama.cpp's cache that are not in ``ids``."""
         if self._cached > len(self.ids):
@@ -294,6 +301,7 @@ class Slot(LlamaContext):
     def append_evaluated(self, ids: Sequence[int]) -> None:
         """Take note that the first pending ids, which are ``ids``, are in the cache."""
         self.ids += ids
+        self._prompt_left = max(0, self._prompt_left - len(ids))
         self._cached = len(self.ids)
         del self.pending[: len(ids)]
 

@@ -1,9 +1,9 @@
 """Several conversations at once in one llama.cpp context.
 
-Each conversation has a slot (:mod:`.slot`). One thread, the scheduler, does all evaluation. In each
-step, it evaluates in one batch what all slots wait for: first single tokens, then as much of the
-prompts as does not hold up the other answers (:mod:`.batch_shares`). A sequence that is alone in a
-batch gives the same bits as in a context of its own.
+Each conversation has a slot (:mod:`.slot`). One thread, the scheduler, does all evaluation. Each of
+its steps evaluates one batch for the slots that wait (:mod:`.batch_shares`). Pieces of prompts come
+first, and the tokens of running answers between them, as often as they must (:mod:`.turns`). A
+sequence that is alone in a batch gives the same bits as in a context of its own.
 
 The code that generates may run in a thread of its own. Or the scheduler's thread runs it, as a
 greenlet that gives way where it waits: with many conversations of a small model, handing each token
@@ -29,6 +29,9 @@ from .batch import BatchPart, TokenBatch
 from .batch_shares import deadline, share_batch
 from .slot import Slot, SlotState
 from .step_times import StepTimes
+from .turns import Turns
+
+Share = tuple[Slot, list[int]]  # of a batch: ids of a slot
 
 # Share of a step's time that the next step waits for the threads that just got a token, so that
 # theirs come along.
@@ -57,6 +60,7 @@ class SlotPool:
         """Start the scheduler for ``host``, which nothing else may use meanwhile."""
         self.host = host
         self.times = StepTimes()
+        self._turns = Turns()
         self.slots = [Slot(self, seq_id) for seq_id in range(host.load_config.n_seq)]
         self.steps = 0
         self._batch = TokenBatch(max(host.load_config.n_batch, len(self.slots)))
@@ -180,9 +184,9 @@ class SlotPool:
                 self._interrupt_aborted()
             self._resume_ready()
             with self._changed:
-                evaluating = self._begin_evaluating()
-            if evaluating:
-                self._step(evaluating)
+                shares = self._begin_evaluating()
+            if shares:
+                self._step(shares)
                 self._resume_ready()
             with self._changed:
                 left = self._jobs or self._calls or self._in_state(SlotState.WAITING)
@@ -229,17 +233,23 @@ class SlotPool:
                 slot.state = SlotState.IDLE
                 slot.finish(KeyboardInterrupt())
 
-    def _begin_evaluating(self) -> list[Slot]:
-        """Return the slots whose ids go into the next step."""
+    def _begin_evaluating(self) -> list[Share]:
+        """Return the slots whose ids go into the next step, with these ids."""
         waiting = self._in_state(SlotState.WAITING)
-        evaluating = [slot for slot in waiting if not slot.abort.is_set()]
-        for slot in evaluating:
+        waiting = [slot for slot in waiting if not slot.abort.is_set()]
+        if not waiting:
+            return []
+        turn = self._turns.next(self.times, time.perf_counter())
+        shares = share_batch(waiting, self.host.load_config.n_batch, self.times, turn)
+        for slot, _ in shares:
             slot.state = SlotState.EVALUATING
-        return evaluating
+        return shares
 
-    def _step(self, evaluating: Sequence[Slot]) -> None:
-        """Evaluate one batch for the slots that wait."""
-        shares = share_batch(evaluating, self.host.load_config.n_batch, self.times)
+    def _step(self, shares: Sequence[Share]) -> None:
+        """Evaluate one batch for slots that wait."""
+        evaluating = [slot for slot, _ in shares]
+        has_answers = not all(slot.is_prompt for slot in evaluating)
+        prompt_tokens = sum(len(ids) for slot, ids in shares if slot.is_prompt)
         for slot in evaluating:
             slot.drop_trimmed()
         parts = [BatchPart(slot.seq_id, len(slot.ids), ids) for slot, ids in shares]
@@ -255,11 +265,13 @@ class SlotPool:
             return
         self.host.model.report_evaluated()
         tokens = sum(len(ids) for _, ids in shares)
-        self.times.record(time.perf_counter() - began, tokens, len(shares))
+        ended = time.perf_counter()
+        self.times.record(ended - began, tokens, len(shares))
+        self._turns.record(has_answers, ended)
         self.steps += 1
+        self._prompt_tokens += prompt_tokens
         with self._changed:
             for slot, ids in shares:
-                self._prompt_tokens += len(ids) - 1
                 slot.append_evaluated(ids)
                 slot.state = _state_after_step(slot)
         for slot, _ in shares:
