@@ -7,10 +7,11 @@ them leaving in mid-stream.
 Both servers run nano from the same file, with as many sequences as there are clients and the same
 number of threads; the same load goes to one and then to the other, in turns, so that other work on
 the machine slows both alike. What counts is the text that arrives: tokens that are made for clients
-that have left do not. Every question is a sum of its own at temperature 0, whose result must be in
-the answer: an answer without it that the server does not give alone either may be another's. Some
-are asked again alone, to see whether company changes them. Memory is the process's own, at each
-turn's end.
+that have left do not, nor does white space around the reasoning and the answer, which llama-server
+sends and dslocal does not. Every question is a sum of its own at temperature 0, whose result must
+be in the answer: an answer without it that the server does not give alone either may be another's.
+Some are asked again alone, to see whether company changes them. Memory is the process's own, at
+each turn's end.
 """
 
 from __future__ import annotations
@@ -196,19 +197,22 @@ class Server:
 
 
 def spoken(stream: bytes) -> tuple[str, str]:
-    """The answer with its reasoning, and what is wrong with the stream."""
-    text = ""
+    """The reasoning and the answer, without white space around them, and what is wrong with the
+    stream.
+    """
+    reasoning = content = ""
     for line in stream.splitlines():
         if line.startswith(b"data: {"):
             event: dict[str, Any] = json.loads(line[6:])
             if "error" in event:
-                return text, str(event["error"])[:200]
+                return reasoning.strip() + content.strip(), str(event["error"])[:200]
             for choice in event.get("choices", []):
                 delta = choice["delta"]
-                text += (delta.get("reasoning_content") or "") + (delta.get("content") or "")
+                reasoning += delta.get("reasoning_content") or ""
+                content += delta.get("content") or ""
     status = stream[:15].decode("latin-1")
     return (
-        text,
+        reasoning.strip() + content.strip(),
         ""
         if b"data: [DONE]" in stream and "200" in status
         else f"{status}: no end: {stream[-200:]!r}",
