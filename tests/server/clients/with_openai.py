@@ -102,7 +102,7 @@ assert gap.choices[0].text == "    result = width * height", gap.choices[0].text
 print("fim:", gap.choices[0].text.strip())
 prefilled = [*ASKED, {"role": "assistant", "content": "The answer", "prefix": True}]
 assert (
-    beta.chat.completions.create(model="nano", messages=prefilled, max_tokens=20)
+    beta.chat.completions.create(model="nano", messages=prefilled, max_tokens=20, temperature=0)
     .choices[0]
     .message.content
 )
