@@ -27,6 +27,7 @@ from make_nano import (
 )
 from make_nano.exchange import Exchange, render
 from make_nano.skills import calculations, refusals, sums, tools
+from make_nano.skills.calculations import comparisons, expressions
 from make_nano.skills.files import code, concepts, lines, logs, lookups, notes, settings, tables
 from make_nano.skills.mathematics import mathematics
 
@@ -229,7 +230,7 @@ def test_no_question_of_the_evaluation_is_in_the_generator() -> None:
 def test_long_expressions_are_right() -> None:
     r = random.Random(10)
     for _ in range(500):
-        problem = calculations.long_expression(r, "?")
+        problem = expressions.long_expression(r, "?")
         formula = max(re.findall(r"[\d+\-*/×÷() ]+", problem.question), key=len)
         formula = formula.strip().replace("×", "*").replace("÷", "/")
         assert eval(formula) == problem.worked.value, problem.question
@@ -247,7 +248,7 @@ def test_calculations_are_right(kind: str) -> None:
 def test_comparisons_are_right() -> None:
     r = random.Random(12)
     for _ in range(500):
-        problem = calculations.comparison(r, "?")
+        problem = comparisons.comparison(r, "?")
         a, b = questions.numbers(problem.question)
         said = str(problem.worked.value)
         if problem.whole:
