@@ -18,13 +18,14 @@ from dslocal.errors import NotFoundError
 
 from .address import EngineAddress
 from .event_stream import EventReader
-from .failures import connection_error, nonsense_error, status_error
+from .failures import connection_error, nonsense_error, slow_error, status_error
 
 if TYPE_CHECKING:
     import httpx2
 
 CONNECT_S = 10.0
-REPLY_S = 30.0  # for what needs no computing
+REPLY_S = 30.0  # for what needs no computing, without a byte
+WHOLE_REPLY_S = 60.0  # for all of that, which may come byte by byte
 SILENCE_S = 1800.0  # while a long prompt is read
 MAX_REPLY = 64 << 20  # bytes
 MAX_ERROR = 64 << 10  # bytes of an error's body that are read
@@ -166,7 +167,7 @@ class EngineConnection:
             ) as response:
                 if response.status_code != 200:
                     raise self._status_error(response)
-                yield EventReader(self.address, response.iter_bytes())
+                yield EventReader(self.address, self._uncompressed(response))
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as e:
             if abort.is_set():
                 raise KeyboardInterrupt from None
@@ -182,13 +183,41 @@ class EngineConnection:
         content = None if body is None else _encoded(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
         url = self.address.url + path
+        too_late = RemoteAbort()
+        timer = threading.Timer(WHOLE_REPLY_S, too_late.set)
+        timer.daemon = True
+        timer.start()
         try:
-            with self._client.stream(method, url, content=content, headers=headers) as response:
+            with self._client.stream(
+                method,
+                url,
+                content=content,
+                headers=headers,
+                extensions={"trace": _watcher(too_late)},
+            ) as response:
                 if response.status_code != 200:
                     raise self._status_error(response)
-                return self._json(_read_limited(response, MAX_REPLY + 1))
+                return self._json(_read_limited(self._uncompressed(response), MAX_REPLY + 1))
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as e:
+            if too_late.is_set():
+                raise slow_error(self.address, WHOLE_REPLY_S) from e
             raise connection_error(self.address, e) from e
+        finally:
+            timer.cancel()
+            too_late.unwatch()
+
+    def _uncompressed(self, response: httpx2.Response) -> Iterator[bytes]:
+        """Return the pieces of a body as they come.
+
+        dslocal asks for no compression: a few compressed bytes can be any number of others.
+
+        Raises:
+            RemoteEngineError: It is compressed.
+        """
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise nonsense_error(self.address, "sends a compressed reply, unasked")
+        return response.iter_raw()
 
     def _json(self, data: bytes) -> Any:
         if len(data) > MAX_REPLY:
@@ -201,7 +230,7 @@ class EngineConnection:
     def _status_error(self, response: httpx2.Response) -> Exception:
         body = b""
         with suppress(Exception):  # the status alone says enough
-            body = _read_limited(response, MAX_ERROR)
+            body = _read_limited(self._uncompressed(response), MAX_ERROR)
         retry_after = response.headers.get("Retry-After", "")
         return status_error(self.address, response.status_code, body, retry_after)
 
@@ -210,10 +239,10 @@ def _encoded(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def _read_limited(response: httpx2.Response, max_bytes: int) -> bytes:
+def _read_limited(pieces: Iterator[bytes], max_bytes: int) -> bytes:
     """Return the beginning of a body, at most ``max_bytes``."""
     body = bytearray()
-    for chunk in response.iter_bytes():
+    for chunk in pieces:
         body += chunk
         if len(body) >= max_bytes:
             break

@@ -66,6 +66,13 @@ def status_error(
     return RemoteEngineError(f"{url}: refuses the request ({status}){because}")
 
 
+def slow_error(address: EngineAddress, seconds: float) -> DslocalError:
+    """Return the error for a reply that was not whole after so many seconds."""
+    return PassingError(
+        f"{address.url}: its reply was not whole after {seconds:,.0f} s", hint=RUNNING_HINT
+    )
+
+
 def connection_error(address: EngineAddress, error: Exception) -> DslocalError:
     """Return why no response came, from what httpx2 raised."""
     import httpx2

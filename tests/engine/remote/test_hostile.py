@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
+import socket
+import threading
+import time
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from support.engines.fake_engine import FakeEngine, Raw, Tokens
+from support.engines.fake_engine import FakeEngine, Raw, Status, Tokens
 
 from dslocal.chat.session import Session
 from dslocal.engine import LlamaModel
 from dslocal.engine.remote import EngineConnection, engine_address, event_stream, find_engine
+from dslocal.engine.remote import connection as connection_module
 from dslocal.errors import DslocalError, NotFoundError, RemoteEngineError, UsageError
 from dslocal.prompts import FAMILIES
 
@@ -115,6 +122,63 @@ def test_numbers_beyond_all_bounds(vllm: FakeEngine, open_context: OpenContext) 
     assert session.turn is not None
     assert [entry.logprob for entry in session.turn.logprobs] == [-9999.0]
     assert session.turn.logprobs[0].top == ((5, -9999.0),)
+
+
+BOMB = gzip.compress(b" " * (64 << 20), 1)
+COMPRESSED = (("Content-Encoding", "gzip"),)
+
+
+def test_a_compressed_reply_is_not_unpacked(vllm: FakeEngine) -> None:
+    """Proves it by what is allocated: the reply has 64 MiB in 300 KB."""
+    vllm.replies = [Status(200, BOMB, COMPRESSED)]
+    with EngineConnection(engine_address(vllm.url)) as connection:
+        tracemalloc.start()
+        try:
+            with pytest.raises(RemoteEngineError, match="sends a compressed reply, unasked"):
+                connection.post("/v1/completions", {})
+            assert tracemalloc.get_traced_memory()[1] < 16 << 20
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("code", [200, 500])
+def test_a_compressed_answer_or_error(
+    vllm: FakeEngine, open_context: OpenContext, code: int
+) -> None:
+    vllm.replies = [Status(code, BOMB, COMPRESSED)]
+    expected = "sends a compressed reply" if code == 200 else "the engine failed"
+    with pytest.raises(RemoteEngineError, match=expected):
+        ask(open_context(vllm))
+
+
+@pytest.mark.parametrize(
+    ("head", "drip"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["a body", "interim responses"],
+)
+def test_a_reply_that_never_ends(head: bytes, drip: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, but all of them never do."""
+    monkeypatch.setattr(connection_module, "WHOLE_REPLY_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def run() -> None:
+            with server.accept()[0] as client, suppress(OSError):
+                client.recv(1 << 16)
+                client.sendall(head)
+                while True:
+                    client.sendall(drip)
+                    time.sleep(0.01)
+
+        threading.Thread(target=run, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with (
+            EngineConnection(engine_address(url)) as connection,
+            pytest.raises(RemoteEngineError, match="its reply was not whole after"),
+        ):
+            find_engine(connection)
 
 
 def test_a_line_without_end(
