@@ -123,8 +123,8 @@ def test_a_faster_worker_gets_all_layers() -> None:
 def test_without_a_layer_here_the_plan_has_no_buffer_for_one() -> None:
     """Proves that this machine then takes the embeddings, the graph's inputs and the process.
 
-    nano with 107 layers of ballast took 89 MiB here where three workers had all of it, 19 of them
-    pages of libraries (tests/benchmarks/rpc_namespaces.py): one layer's buffer alone is 198 MiB.
+    nano with 107 layers of ballast took 91 MiB here where three workers had all of it
+    (tests/benchmarks/rpc_namespaces.py): one layer's buffer alone is 198 MiB.
     """
     model, machine = header(QWEN_7B), here(16, worker(16))
     plans = [make_plan(model, machine, Overrides(n_ctx=4096, n_gpu_layers=n)) for n in (999, 5)]

@@ -23,7 +23,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dslocal.engine.interface import AnswerSteering, GenerationRequest, GrammarSource
-from dslocal.errors import RemoteEngineError
+from dslocal.errors import RemoteEngineError, SchemaError
 from dslocal.types import FinishReason, Timings, TokenLogprobs
 
 from .failures import cut_error, nonsense_error
@@ -211,7 +211,12 @@ class RemoteGeneration:
         return not steering.allowed(_array([token]))[0]
 
     def _replacement(self, token: int, chunk: TokenChunk, place: int) -> int:
-        """Return the likeliest token that the grammar allows in place of ``token``."""
+        """Return the likeliest token that the grammar allows in place of ``token``.
+
+        Raises:
+            SchemaError: If none of the tokens that the engine lists is allowed.
+            RemoteEngineError: If it lists no token that the vocabulary has.
+        """
         entry = _entry(chunk, place)
         n_vocab = self._context.model.n_vocab
         likeliest = [id for id, _ in entry.top if id < n_vocab] if entry is not None else []
@@ -220,7 +225,8 @@ class RemoteGeneration:
             if is_allowed:
                 return id
         name = self._context.protocol.name
-        raise RemoteEngineError(
+        error = SchemaError if likeliest else RemoteEngineError
+        raise error(
             f"{name}: none of the {len(likeliest)} likeliest tokens fits the answer's grammar",
             hint="use another seed, or a grammar that the engine supports: a JSON Schema or GBNF",
         )

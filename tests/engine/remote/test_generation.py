@@ -11,7 +11,7 @@ from support.engines.fake_engine import FakeEngine, Tokens
 from dslocal.chat.session import Session
 from dslocal.engine import LlamaModel
 from dslocal.engine.grammar.grammar import choices_to_grammar
-from dslocal.errors import RemoteEngineError
+from dslocal.errors import RemoteEngineError, SchemaError
 from dslocal.output import (
     OutputConstraint,
     constraint_from_choices,
@@ -230,7 +230,7 @@ def test_a_grammar_that_nothing_likely_fits(
     constraint = OutputConstraint("test", choices_to_grammar(["Lima"]))
     session = Session(open_context(vllm), NANO, settings(), constraint=constraint)
     vllm.replies = [Tokens([think]), Tokens(model.encode("Oslo"), top=((5, -1.0),))]
-    with pytest.raises(RemoteEngineError, match="none of the 1 likeliest tokens fits"):
+    with pytest.raises(SchemaError, match="none of the 1 likeliest tokens fits"):
         list(session.stream("1 + 1?", seed=5))
 
 
