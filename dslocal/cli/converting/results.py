@@ -227,8 +227,8 @@ def _print_reports(reports: Sequence[ConversionReport], errors: Sequence[TensorC
         )
     if errors:
         print(
-            "relative RMSE by tensor class, and the expected RMSE of its types on random weights; "
-            "up to twice the expected is ok:"
+            "relative RMSE by tensor class, and the expected RMSE of its types on random weights "
+            "with as many outliers; up to twice the expected is ok:"
         )
     for error in errors:
         verdict = "ok" if error.is_within_tolerance else "WRONG"
