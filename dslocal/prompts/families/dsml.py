@@ -402,7 +402,9 @@ def _arguments_of(call: ToolCall) -> Mapping[str, Any]:
 
 
 def _function(tool: Tool) -> dict[str, Any]:
-    return {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+    """Return the schema of a tool, without a description where there is none."""
+    described = {"description": tool.description} if tool.description else {}
+    return {"name": tool.name, **described, "parameters": dict(tool.parameters)}
 
 
 def _json(value: Any) -> str:

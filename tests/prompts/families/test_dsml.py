@@ -322,6 +322,13 @@ def test_other_families_declare_all_tools_where_they_always_do() -> None:
     assert render(v3.render(messages, tools=[SEARCH])) == render(v3.render(plain, tools=[SEARCH]))
 
 
+@pytest.mark.parametrize("family", ["v3.2", "v4", "v4-0731", "v4.1"])
+def test_a_tool_without_a_description_is_declared_without_one(family: str) -> None:
+    bare = Tool("now", "", {"type": "object"})
+    prompt = render(FAMILIES[family].render([user("a")], FORCED, [bare]))
+    assert '\n{"name": "now", "parameters": {"type": "object"}}\n' in prompt
+
+
 def test_v4_1_writes_a_space_before_the_names_of_tags() -> None:
     prompt = render(FAMILIES["v4.1"].render(ROUND, FORCED, [WEATHER]))
     assert prompt.count('<｜DSML｜ invoke name="get_current_weather">') == 1
