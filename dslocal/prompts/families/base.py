@@ -131,6 +131,7 @@ class Family:
         fim: How a gap is written; None where the family cannot fill gaps.
         is_base: Whether it completes a text and has no turns.
         against_system: Why the model card advises against a system prompt, where it does.
+        against_bypassing: Why it advises against answers without reasoning, where it does.
         efforts: What is said about each effort of reasoning, the least first; empty where the
             family knows none.
         default_effort: The effort that is taken if nobody says otherwise.
@@ -147,6 +148,7 @@ class Family:
     fim: Fim | None = None
     is_base: bool = False
     against_system: str = ""
+    against_bypassing: str = ""
     efforts: Mapping[str, str] = field(default_factory=dict)
     default_effort: str = ""
 
@@ -261,10 +263,8 @@ class Family:
             if not rule.low <= setting.value <= rule.high:
                 name = rule.setting.replace("_", "-")
                 lines.append(f"{name} {setting.value:g}: {rule.message}")
-        if thinking is Thinking.BYPASSED and self.default_thinking is Thinking.FORCED:
-            lines.append(
-                "thinking bypassed: its model card recommends that every answer begins with <think>"
-            )
+        if thinking is Thinking.BYPASSED and self.against_bypassing:
+            lines.append(f"thinking bypassed: {self.against_bypassing}")
         if system and self.against_system:
             lines.append(f"system prompt: {self.against_system}")
         return lines

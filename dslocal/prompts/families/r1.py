@@ -52,4 +52,5 @@ R1 = Family(
         Recommendation("top_p", 0.95, 0.95, "R1's model card uses 0.95"),
     ),
     directive=DIRECTIVE,
+    against_bypassing="its model card recommends that every answer begins with <think>",
 )

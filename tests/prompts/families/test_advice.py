@@ -56,6 +56,10 @@ ADVICE: list[tuple[Family, float, float, Thinking | None, str, list[str]]] = [
         ["temperature 1: V3-0324's model card uses 0.3 (which the API calls 1.0)"],
     ),
     (FAMILIES["v3"], 1, 1, None, "Be brief.", []),
+    (FAMILIES["v3.2"], 1, 0.95, BYPASSED, "", []),  # its vendor offers both ways, as for V4
+    (FAMILIES["v4"], 1, 1, BYPASSED, "", []),
+    (FAMILIES["v4-0731"], 1, 1, BYPASSED, "", []),
+    (FAMILIES["v4.1"], 1, 1, BYPASSED, "", []),
     (LLM, 0, 1, None, "Be brief.", ["system prompt: its model card does not recommend one"]),
     (LLM, 0, 1, None, "", []),
 ]
