@@ -7,6 +7,7 @@ that a server sends.
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 import time
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dslocal.errors import DownloadError, DslocalError, NotFoundError, UnreachableError
 
 from .environment import explain_environment
+from .wake_ups import wake_for_signals
 
 if TYPE_CHECKING:
     import httpx2
@@ -42,10 +44,21 @@ class _NonsenseError(Exception):
 
 def session() -> httpx2.Client:
     """Return huggingface_hub's client, without its warnings."""
+    return _session_function()()
+
+
+@functools.cache
+def _session_function() -> Callable[[], httpx2.Client]:
+    """Return huggingface_hub's ``get_session``.
+
+    It is imported once, and not for each request: the attributes of ``huggingface_hub.utils`` are
+    looked up by a function in Python, and what a signal's handler raises in there is discarded by
+    an import (CPython's ``_PyModuleSpec_IsInitializing``). Ctrl-C would have no effect.
+    """
     from huggingface_hub.utils import get_session, logging
 
     logging.set_verbosity(logging.ERROR)
-    return get_session()
+    return get_session
 
 
 def get_small(url: str, headers: Mapping[str, str], max_bytes: int) -> bytes:
@@ -90,12 +103,9 @@ def get_range(
 
 def content_length(url: str, headers: Mapping[str, str]) -> int | None:
     """Return a file's size from the response to a HEAD request; None if it is not there."""
-    response = session().head(
-        url,
-        headers={**headers, "Accept-Encoding": "identity"},
-        timeout=_timeout(),
-        follow_redirects=True,
-    )
+    headers = {**headers, "Accept-Encoding": "identity"}
+    with wake_for_signals():
+        response = session().head(url, headers=headers, timeout=_timeout(), follow_redirects=True)
     _raise_for_status(response)
     text = response.headers.get("Content-Length", "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
@@ -107,7 +117,10 @@ def _response(
 ) -> Iterator[httpx2.Response]:
     """Yield the response to a GET whose first response, before any redirect, passed ``check``."""
     headers = {**headers, "Accept-Encoding": "identity"}
-    with session().stream("GET", url, headers=headers, timeout=_timeout()) as response:
+    with (
+        wake_for_signals(),
+        session().stream("GET", url, headers=headers, timeout=_timeout()) as response,
+    ):
         _raise_for_status(response)
         if check is not None:
             check(response.history[0] if response.history else response)
@@ -138,11 +151,11 @@ def _raise_for_status(response: httpx2.Response) -> None:
 
     The body is left alone: it may be of any length.
     """
-    import httpx2
-    from huggingface_hub.utils import hf_raise_for_status
-
     if response.status_code < 400:
         return
+    import httpx2
+    from huggingface_hub.utils import hf_raise_for_status  # see _session_function
+
     headers = {}
     for name, value in response.headers.items():
         if name.lower() not in ("content-length", "content-encoding"):

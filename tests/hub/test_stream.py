@@ -42,7 +42,6 @@ from dslocal.hub.repository import HubRepository
 from dslocal.hub.shard_stream import stream_checkpoint
 
 STREAM = ("convert", REPO, "--stream", "--quant", "Q4_K_M")
-SHARDS = "*.safetensors"
 OTHER_COMMIT = "f" * 40
 
 
@@ -125,22 +124,6 @@ def test_interrupted_it_goes_on(middling: Path, expected: str, busy: Rig) -> Non
     assert set(trial.fetched.values()) == {1}
     assert all(one.sent < SMALL for one in busy.hub.requests[before:] if one.file in done)
     assert watch.peak <= trial.bound
-
-
-@pytest.mark.parametrize(
-    ("pattern", "more"),
-    [("config.json", ()), (SHARDS, ()), ("config.json", ("--stream",)), (SHARDS, ("--stream",))],
-)
-def test_ctrl_c_when_the_hub_is_silent(calm: Rig, pattern: str, more: tuple[str, ...]) -> None:
-    """It does not wait for a time-out, let alone for seven."""
-    calm.hub.fault(pattern, "stall", times=None, at=100, method="GET")
-    with calm.start("convert", REPO, *more) as process:
-        wait_until(lambda: calm.hub.faults_done, process)
-        process.send_signal(signal.SIGINT)
-        _, complaint = process.communicate(timeout=8)
-    assert (process.returncode, calm.left()) == (130, [])
-    assert complaint.splitlines()[-1] == "dslocal: stopped at 0%; repeat the command to continue"
-    assert "Traceback" not in complaint
 
 
 def begin(it: Rig, small: Path, what: str = "weight") -> None:

@@ -1,0 +1,87 @@
+"""Proves that Ctrl-C ends a wait for a hub at whatever moment it comes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from huggingface_hub import utils
+from huggingface_hub.utils import close_session
+from support.hub.hub_runs import REPO, Rig
+from support.waiting import output_of, wait_until
+
+from dslocal.hub.repository import HubRepository
+
+SHARDS = "*.safetensors"
+STALLED_S = "600"  # the run would wait so long for a silent hub
+HANDLED_ELSEWHERE = """
+import signal, sys, threading
+sys.argv[0] = "dslocal"
+from dslocal.cli.main import main
+
+def on_line():
+    sys.stdin.readline()
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+threading.Thread(target=on_line, daemon=True).start()
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "more"),
+    [("config.json", ()), (SHARDS, ()), ("config.json", ("--stream",)), (SHARDS, ("--stream",))],
+)
+def test_ctrl_c_when_the_hub_is_silent(calm: Rig, pattern: str, more: tuple[str, ...]) -> None:
+    """It does not wait for a time-out."""
+    calm.hub.fault(pattern, "stall", times=None, at=100, method="GET")
+    limit = {"HF_HUB_DOWNLOAD_TIMEOUT": STALLED_S}
+    with calm.start("convert", REPO, *more, env=limit) as process:
+        wait_until(lambda: calm.hub.faults_done, process)
+        process.send_signal(signal.SIGINT)
+        _, complaint = output_of(process)
+    assert (process.returncode, calm.left()) == (130, [])
+    assert complaint.splitlines()[-1] == "dslocal: stopped at 0%; repeat the command to continue"
+    assert "Traceback" not in complaint
+
+
+@pytest.mark.parametrize("command", ["convert", "pull"])
+def test_a_signal_that_does_not_end_the_read(calm: Rig, command: str) -> None:
+    """As one that comes just before it begins: here the main thread is not the one that gets it."""
+    calm.hub.fault("config.json", "stall", times=None, at=100, method="GET")
+    with subprocess.Popen(
+        [sys.executable, "-c", HANDLED_ELSEWHERE, command, f"hf:{REPO}"],
+        env=calm.env({"HF_HUB_DOWNLOAD_TIMEOUT": STALLED_S}),
+        cwd=calm.out,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait_until(lambda: calm.hub.faults_done, process)
+        time.sleep(0.3)  # so that it reads; a signal before that is handled all the more
+        _, complaint = output_of(process, "\n")
+    assert process.returncode == 130, complaint
+    assert "Traceback" not in complaint
+
+
+def test_no_request_imports_what_discards_a_signal(
+    calm: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import discards what is raised while it looks up an attribute of this module."""
+    remote = HubRepository(REPO, endpoint=calm.hub.url)
+    manifest = remote.manifest()
+    touched: list[str] = []
+
+    class Watched(type(utils)):  # type: ignore[misc]
+        def __getattribute__(self, name: str) -> object:
+            touched.append(name)
+            return super().__getattribute__(name)
+
+    monkeypatch.setattr(utils, "__class__", Watched)
+    file = manifest.files["config.json"]
+    assert b"".join(remote.read_range(manifest, file, 0, file.size))
+    assert touched == []
+    close_session()
