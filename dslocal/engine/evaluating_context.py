@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 # node of the graph, is four times as quick.
 CPU_BATCH_TOKENS = 128
 SMALL_MODEL_BYTES = 64 << 20  # bytes of weights up to which one thread is best
+# Tokens that are evaluated to their end in spite of Ctrl-C, if a cache cannot be cut: an answer's
+# next token with its drafts. Half evaluated, they would take the whole answer with them.
+FINISHED_TOKENS = 16
 # Tokens at the end of a prompt that the next prompt may have others in place of: those that open
 # the answer and its reasoning.
 PROMPT_END_TOKENS = 4
@@ -266,8 +270,10 @@ class EvaluatingContext:
                 those after the last alone. The load config's ``n_outputs`` must have room for them.
 
         Raises:
-            KeyboardInterrupt: if aborted. The cache is as before, or shorter if it cannot be cut.
-            EngineError: if llama.cpp fails or the ids do not fit. The cache is as when aborted.
+            KeyboardInterrupt: if aborted. The cache is as before. If it cannot be cut, it may be
+                shorter, and it has all of ``ids`` where these are few.
+            EngineError: if llama.cpp fails or the ids do not fit. The cache is as before, or
+                shorter if it cannot be cut.
         """
         start = len(self.ids)
         if start + len(ids) > self.n_ctx:
@@ -277,9 +283,13 @@ class EvaluatingContext:
         )
         if logits_from is not None:
             batch.logits = (ctypes.c_int8 * len(ids))(*(i >= logits_from for i in range(len(ids))))
+        if self.memory.max_checkpoints and self.abort.is_set():
+            raise KeyboardInterrupt
+        is_finished = self.memory.max_checkpoints > 0 and len(ids) <= FINISHED_TOKENS
         began = time.perf_counter()
         try:
-            decode(self._handle, batch, self.abort, self.eval_callback)
+            with self.abort.finishing() if is_finished else nullcontext():
+                decode(self._handle, batch, self.abort, self.eval_callback)
         except BaseException:
             left = self.memory.undo_failed(start)
             if left < start:
@@ -292,6 +302,8 @@ class EvaluatingContext:
             self.save_checkpoint()
         if self.observer:
             self.observer.evaluated(start, ids)
+        if is_finished and self.abort.is_set():
+            raise KeyboardInterrupt
 
     def logits(self, index: int = -1) -> NDArray[np.float32]:
         """Return the logits after the last id: float32 ``[n_vocab]``.

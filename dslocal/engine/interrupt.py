@@ -44,6 +44,9 @@ class AbortFlag:
     def __init__(self) -> None:
         self.busy = False
         self._text = ctypes.create_string_buffer(2)
+        self._lock = threading.RLock()  # a signal's handler may come where it is held
+        self._waits = False
+        self._is_late = False
 
     @property
     def callback(self) -> Any:
@@ -57,8 +60,32 @@ class AbortFlag:
         return ctypes.cast(self._text, ctypes.c_void_p)
 
     def set(self) -> None:
-        """End what is at work, and whatever starts until :meth:`clear`."""
+        """End what is at work, and whatever starts until :meth:`clear`.
+
+        Where :meth:`finishing` lets something end, that happens afterwards.
+        """
+        with self._lock:
+            if self._waits:
+                self._is_late = True
+            else:
+                self.set_at_once()
+
+    def set_at_once(self) -> None:
+        """Do what :meth:`set` does, even inside :meth:`finishing`."""
         self._text[0] = b"\1"
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Let what happens inside end by itself: a flag that is set meanwhile is set afterwards."""
+        with self._lock:
+            self._waits, self._is_late = True, False
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waits = False
+                if self._is_late:
+                    self.set_at_once()
 
     def clear(self) -> None:
         """Let llama.cpp work again."""

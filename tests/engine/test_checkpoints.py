@@ -16,7 +16,10 @@ from support.engine.speculation import Scripted, generate
 from support.gguf.tiny_v4 import N_VOCAB, write_tiny_v4
 
 from dslocal.engine import LlamaContext, LlamaModel
+from dslocal.engine.generate import Generation
+from dslocal.engine.graph import EvalCallback, GraphObserver
 from dslocal.engine.kv_cache.kv_state import restore_state, save_state, state_bytes
+from dslocal.engine.sampling.sampler import Sampler
 from dslocal.engine.slots.slot_pool import SlotPool
 from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.speculation import Speculation
@@ -130,6 +133,53 @@ def test_an_aborted_evaluation_leaves_no_trace(context: LlamaContext, fresh: Lla
     assert context.ids == ids[: len(context.ids)]
     context.prefill(random_ids(5, seed=3) if not context.ids else [*ids, 7])
     assert_like_fresh(context, fresh)
+
+
+class AbortsOnce(GraphObserver):
+    """Sets a context's abort flag, as Ctrl-C does, at the first node after it was armed."""
+
+    def __init__(self) -> None:
+        self.armed: LlamaContext | None = None
+
+    def wants(self, address: int) -> bool:
+        if self.armed:
+            self.armed.abort.set()
+            self.armed = None
+        return False
+
+    def take(self, address: int) -> None:
+        raise AssertionError("no node is wanted")
+
+
+def test_ctrl_c_within_a_token_loses_nothing_of_the_answer(
+    model: LlamaModel, fresh: LlamaContext
+) -> None:
+    prompt, observer = random_ids(300), AbortsOnce()
+    with LlamaContext(model, EXACT, eval_callback=EvalCallback(observer)) as context:
+        answer = Generation(context, prompt, Sampler(1.0, 1.0, 1), max_tokens=60)
+        tokens = iter(answer)
+        for _ in range(40):
+            next(tokens)
+        observer.armed = context
+        with pytest.raises(KeyboardInterrupt):
+            next(tokens)
+        assert context.ids == [*prompt, *answer.ids]
+        context.abort.clear()
+        cached = context.prefill([*prompt, *answer.ids, 7])
+        assert cached == len(prompt) + len(answer.ids)
+        assert_like_fresh(context, fresh)
+
+
+def test_ctrl_c_ends_a_prompt_at_once(model: LlamaModel, fresh: LlamaContext) -> None:
+    prompt, observer = random_ids(300), AbortsOnce()
+    with LlamaContext(model, EXACT, eval_callback=EvalCallback(observer)) as context:
+        observer.armed = context
+        with pytest.raises(KeyboardInterrupt):
+            context.prefill(prompt)
+        assert len(context.ids) < len(prompt)
+        context.abort.clear()
+        context.prefill(prompt)
+        assert_like_fresh(context, fresh)
 
 
 @pytest.mark.parametrize("right", [0, 1, 2, 3])

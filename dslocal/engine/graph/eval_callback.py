@@ -93,7 +93,7 @@ class EvalCallback:
         except BaseException as e:  # ctypes would print it and continue
             self._failure = e
             if self._abort is not None and not self._abort.is_set():
-                self._abort.set()
+                self._abort.set_at_once()
                 self._has_aborted = True
             return asks
         return True
