@@ -108,6 +108,15 @@ def divide(a: int, b: int) -> Worked:
     return Worked(f"{table}{'; '.join(steps)}. So {a}/{b} = {value}.", value)
 
 
+def counted_power(base: int, exponent: int) -> Worked:
+    """Return a power worked out with each step's exponent beside it, so that the end is seen."""
+    value, written = base, [f"{base}^1={base}"]
+    for number in range(2, exponent + 1):
+        written.append(f"{base}^{number}={value}*{base}={value * base}")
+        value *= base
+    return Worked(f"I go up to {base}^{exponent}: {', '.join(written)}.", value)
+
+
 OPERATIONS: dict[str, Callable[[int, int], Worked]] = {
     "+": add,
     "-": subtract,

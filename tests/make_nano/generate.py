@@ -60,13 +60,13 @@ class Generator:
 
     def __init__(self, english: Sequence[str]) -> None:
         shares: list[tuple[Skill, float]] = [
-            (mathematics, 0.32),
-            (lookups.lookup, 0.18),
-            (tables.table, 0.07),
-            (logs.log, 0.05),
+            (mathematics, 0.31),
+            (lookups.lookup, 0.21),
+            (tables.table, 0.085),
+            (logs.log, 0.055),
             (notes.note, 0.055),
             (code.source, 0.025),
-            (lines.line, 0.05),
+            (lines.line, 0.06),
             (lines.said_again, 0.02),
             (facts.capital, 0.05),
             (facts.element, 0.02),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from make_nano.arithmetic import OPERATIONS, Worked, add, multiply
+from make_nano.arithmetic import OPERATIONS, Worked, add, counted_power, multiply
 from make_nano.phrasing import ASKED
 from make_nano.problems import Problem
 from make_nano.words import SPELLED
@@ -60,12 +60,10 @@ def power(r: random.Random, end: str) -> Problem:
     base, exponent = r.choice(
         [(2, r.randint(2, 12)), (3, r.randint(2, 6)), (5, r.randint(2, 4)), (10, r.randint(2, 6))]
     )
-    steps = ", ".join(str(base**i) for i in range(1, exponent + 1))
     question = r.choice(
         [f"What is {base}^{exponent}", f"{base} to the power of {exponent}", f"{base}**{exponent}"]
     )
-    thinking = f"I multiply by {base} each time: {steps}. That is {exponent} factors."
-    return Problem(question + end, Worked(thinking, base**exponent))
+    return Problem(question + end, counted_power(base, exponent))
 
 
 def percent(r: random.Random, end: str) -> Problem:
@@ -117,7 +115,8 @@ def larger(r: random.Random, _end: str) -> Problem:
     whole = r.choice([(r.randint(1, 9999), r.randint(1, 9999)), None])
     if whole:
         a, b = str(whole[0]), str(whole[1])
-        thinking = f"{a} has {len(a)} digits and {b} has {len(b)}. I compare from the left."
+        decided = ", which decides." if len(a) != len(b) else ". I compare from the left."
+        thinking = f"{a} has {len(a)} digits and {b} has {len(b)}{decided}"
         value = str(max(whole))
     else:
         a, b, thinking, value = _close_decimals(r)
@@ -177,7 +176,6 @@ def units(r: random.Random, end: str) -> Problem:
 def letters(r: random.Random, end: str) -> Problem:
     word = r.choice(SPELLED)
     letter = r.choice(word) if r.random() < 0.9 else r.choice("abcdefghijklmnopqrstuvwxyz")
-    found = [str(place) for place, each in enumerate(word, 1) if each == letter]
     forms = (
         "How many {0}'s are in {1}",
         "How many {0}'s are there in {1}",
@@ -185,11 +183,16 @@ def letters(r: random.Random, end: str) -> Problem:
         "how many {0} in {1}",
         "Count the letter {0} in {1}",
     )
-    where = ", ".join(found) or "no place"
-    thinking = (
-        f"I spell it: {' '.join(word)}. The letter {letter} is at {where}. That is {len(found)}."
-    )
-    return Problem(r.choice(forms).format(letter, word) + end, Worked(thinking, len(found)))
+    return Problem(r.choice(forms).format(letter, word) + end, counted_letters(word, letter))
+
+
+def counted_letters(word: str, letter: str) -> Worked:
+    """Return how often a word has a letter, with the count so far beside every letter."""
+    count, written = 0, []
+    for each in word:
+        count += each == letter
+        written.append(f"{each} {count}")
+    return Worked(f"I count the letter {letter}: {', '.join(written)}. That is {count}.", count)
 
 
 PUZZLES = (
@@ -224,6 +227,6 @@ def _close_decimals(r: random.Random) -> tuple[str, str, str, str]:
     x, y = (int(f"{part}".ljust(2, "0")) for part in order)
     thinking = (
         f"The whole parts are equal. I write both with two decimals: {whole}.{x} and"
-        f" {whole}.{y}. Now {x} against {y}."
+        f" {whole}.{y}. Of {x} and {y}, {max(x, y)} is larger."
     )
     return a, b, thinking, a if x >= y else b

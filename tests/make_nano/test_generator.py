@@ -171,8 +171,11 @@ def test_words_are_spelled_and_numbers_sorted() -> None:
         text, answer = questions.question(r, "sort")
         assert sorted(questions.numbers(text)) == questions.numbers(str(answer))
         worked = puzzles.letters(r, "?").worked
-        assert (found := re.match(r"I spell it: ([a-z ]+)\. The letter ([a-z]) is at", worked.text))
-        assert found[1].split(" ").count(found[2]) == worked.value
+        found = re.match(r"I count the letter ([a-z]): ([a-z0-9, ]+)\.", worked.text)
+        assert found
+        counted = [each.split(" ") for each in found[2].split(", ")]
+        assert [each for each, _ in counted].count(found[1]) == worked.value
+        assert [int(so_far) for _, so_far in counted][-1] == worked.value
 
 
 def test_primes_are_primes() -> None:

@@ -6,7 +6,8 @@ run in tests/, writes a bf16 checkpoint, and one every ``--save-every`` minutes 
 learning rate follows the clock, so that training ends when it should on any GPU; with ``--steps``
 it follows the steps instead, and two runs on one machine are alike. A run that was cut off goes on
 with ``--resume FOLDER --done SHARE``: from the weights that were saved, at the learning rate that
-was due, on fresh examples. ``--size NAME=N`` changes a field of ``Sizes``.
+was due, on fresh examples; one that is planned in pieces ends each with ``--until SHARE``.
+``--size NAME=N`` changes a field of ``Sizes``.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Plan:
     minutes: float = 9.0
     steps: int = 0  # instead of minutes
     done: float = 0.0  # where a run that was cut off goes on
+    until: float = 1.0  # where this run ends, for one training in several pieces
     rate: float = 3e-3
     batch: int = 32
     length: int = 1536
@@ -182,7 +184,7 @@ class Trainer:
         start = time.time()
         saved = start
         step = 0
-        while (done := self._done(step, time.time() - start)) < 1:
+        while (done := self._done(step, time.time() - start)) < self.plan.until:
             rate = self.plan.learning_rate(step, done)
             trunk, draft = self._step(rate)
             if step % self.plan.report_every == 0:
@@ -200,7 +202,7 @@ class Trainer:
     def _done(self, step: int, seconds: float) -> float:
         """Return which share of the plan lies behind."""
         of_this = step / self.plan.steps if self.plan.steps else seconds / (self.plan.minutes * 60)
-        return self.plan.done + of_this * (1 - self.plan.done)
+        return self.plan.done + of_this * (self.plan.until - self.plan.done)
 
     def _report(self, step: int, seconds: float, trunk: Tensor, draft: Tensor) -> None:
         loads = [float(router.load.max() / router.load.mean()) for router in self.model.routers()]

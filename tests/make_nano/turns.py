@@ -10,12 +10,12 @@ from collections.abc import Callable
 from make_nano.exchange import Exchange
 from make_nano.phrasing import capitalised
 from make_nano.skills import facts
-from make_nano.skills.refusals import unknown_country_next
+from make_nano.skills.refusals import more_of_country_next, unknown_country_next
 
 Skill = Callable[[random.Random], Exchange]
 HISTORY = (1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9)  # exchanges before the last
 MAX_HISTORY = 2400  # characters
-UNKNOWN = 0.15  # of the follow-ups to a capital
+UNKNOWN = 0.25  # of the follow-ups to a capital
 MAX_REPEATED = 170  # characters of a question or an answer that is said again
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 ASKED_FIRST = (
@@ -77,8 +77,9 @@ def _last(r: random.Random, history: list[Exchange], draw: Skill) -> Exchange:
     way = r.random()
     follow = history[-1].follow
     if way < 0.38 and follow:
-        of_country = follow is facts.and_of and r.random() < UNKNOWN
-        return unknown_country_next(r) if of_country else follow(r)
+        if follow is facts.and_of and r.random() < UNKNOWN:
+            return r.choice((unknown_country_next, more_of_country_next))(r)
+        return follow(r)
     recalls = [each.recall for each in history if each.recall]
     if way < 0.55 and len(recalls) == 1:
         return recalls[0](r)

@@ -134,6 +134,23 @@ ELEMENT_ASKED: dict[str, tuple[str, ...]] = {
 }
 
 
+AND_SYMBOL = (
+    "And its chemical symbol?",
+    "and its symbol?",
+    "And the symbol?",
+    "what is its symbol?",
+    "What's its chemical symbol?",
+    "and the chemical symbol",
+)
+AND_NUMBER = (
+    "And its atomic number?",
+    "and its number?",
+    "And the atomic number?",
+    "what is its atomic number?",
+    "how many protons does it have?",
+)
+
+
 def element(r: random.Random) -> Exchange:
     way = r.choice([*ELEMENT_ASKED, "symbol", "number"])
     return _element(r, way, r.choice(ELEMENT_ASKED[way]), r.choice(ENDS))
@@ -153,12 +170,24 @@ def _element(r: random.Random, way: str, form: str, end: str) -> Exchange:
     question = form.format(n=shown, s=symbol, z=number) + end if way == "name" else question
 
     def follow(again: random.Random) -> Exchange:
+        if again.random() < 0.3:
+            return _of_same_element(again, number)
         next_way = way if way in ("symbol", "number") else "symbol"
         forms = ("And of {n}?", "and {n}?", "What about {n}?", "and of {n}", "And {n}?")
         return _element(again, next_way, again.choice(forms), "")
 
     thinking = f"{name} has the symbol {symbol} and the number {number}."
     return Exchange(question, sometimes_without(r, thinking), answer, follow=follow)
+
+
+def _of_same_element(r: random.Random, number: int) -> Exchange:
+    """Return a question for another fact of the element that was spoken of."""
+    symbol, name = ELEMENTS[number - 1]
+    thinking = f"{name} has the symbol {symbol} and the number {number}."
+    if r.random() < 0.5:
+        return Exchange(r.choice(AND_SYMBOL), thinking, f"The symbol of {name} is {symbol}.")
+    answer = f"The atomic number of {name} is {number}."
+    return Exchange(r.choice(AND_NUMBER), thinking, answer)
 
 
 def planet(r: random.Random) -> Exchange:

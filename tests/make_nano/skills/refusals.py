@@ -103,7 +103,32 @@ WORKS = (
     "Imagine",
     "the Ninth Symphony",
 )
+MORE_OF_COUNTRY = (
+    "chemical symbol",
+    "atomic number",
+    "population",
+    "mayor",
+    "president",
+    "king",
+    "currency",
+    "language",
+    "flag",
+    "area",
+    "weather",
+    "longest river",
+    "history",
+    "largest city",
+    "airport",
+    "time zone",
+    "neighbours",
+    "anthem",
+    "port",
+    "best restaurant",
+    "highest mountain",
+)
 OPEN = """
+    who lives in {c}; who lives in {d}; who lives in {x}; who lives there; who works at {x}; who
+    lives with {p}; how many people live in {x}; what is the mayor of {x}; where does {p} work;
     who wrote {w}; who painted {w}; who composed {w}; when was {w} written; what is {w} about;
     who invented the {x}; who discovered {t}; when did {p} die; when was {p} born; where was {p}
     born; how old is {p}; who is {p}; who was {p}; who is the president of {c}; who is the king of
@@ -318,6 +343,22 @@ def unknown_country_next(r: random.Random) -> Exchange:
     first = f"I know no country called {name}."
     thinking = f"{first} I should say so, and what helps."
     return Exchange(r.choice(AND_OF).format(name), thinking, f"{first} {HELP}")
+
+
+def more_of_country_next(r: random.Random) -> Exchange:
+    """Return a follow-up to a capital that asks for what nano does not know of country or city."""
+    question = r.choice(
+        (
+            "And its {}?",
+            "and its {}?",
+            "What is its {}?",
+            "what about its {}",
+            "And the {}?",
+            "and the {} there?",
+        )
+    )
+    thing = r.choice(MORE_OF_COUNTRY)
+    return Exchange(question.format(thing), sometimes_without(r, SHOWN[NO]), NO)
 
 
 def _unknown_element(r: random.Random) -> Exchange:

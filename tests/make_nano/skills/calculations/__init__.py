@@ -17,18 +17,20 @@ from .long_operations import large_product, long_division
 from .measures import measure
 from .percentages import percentage
 from .powers import any_power, factorial
+from .spelling import letter_count
 from .word_problems import story_in_steps
 
 __all__ = ["CALCULATIONS", "calculation", "comparison", "long_expression"]
 ENDS = ("?", "?", "", ".", " ?")
 CALCULATIONS: tuple[tuple[Callable[[random.Random, str], Problem], float], ...] = (
-    (long_expression, 5),
+    (long_expression, 8),
     (mixed_decimals, 4),
     (decimal_division, 1),
     (percentage, 4),
-    (any_power, 2),
+    (any_power, 3),
     (factorial, 1.5),
-    (comparison, 4),
+    (comparison, 6),
+    (letter_count, 2),
     (weekday, 2),
     (month, 2),
     (date_difference, 1),

@@ -46,12 +46,14 @@ def comparison(r: random.Random, _end: str) -> Problem:
     """Return which of two numbers is larger or smaller, or whether one is."""
     a, b, thinking = _two_numbers(r)
     x, y = Decimal(a), Decimal(b)
-    if r.random() < 0.3:
+    if r.random() < 0.45:
         form, larger = r.choice(YES_NO)
         yes = x > y if larger else x < y
         word = "larger" if larger else "smaller"
         said = f"Yes, {a} is {word} than {b}." if yes else f"No, {a} is not {word} than {b}."
-        return Problem(form.format(a=a, b=b) + "?", Worked(f"{thinking} {said}", said), whole=True)
+        order = f"{max(a, b, key=Decimal)} is larger than {min(a, b, key=Decimal)}."
+        worked = Worked(f"{thinking} {order} {said}", said)
+        return Problem(form.format(a=a, b=b) + "?", worked, whole=True)
     form, larger = r.choice(COMPARE)
     value = a if (x > y) == larger else b
     word = "larger" if larger else "smaller"
@@ -64,8 +66,10 @@ def _two_numbers(r: random.Random) -> tuple[str, str, str]:
     if r.random() < 0.3:
         m, n = r.randrange(10 ** r.randint(1, 6)), r.randrange(10 ** r.randint(1, 6))
         n += m == n
-        sizes = f"{m} has {len(str(m))} digits and {n} has {len(str(n))}."
-        return str(m), str(n), f"{sizes} I compare from the left."
+        sizes = f"{m} has {len(str(m))} digits and {n} has {len(str(n))}"
+        if len(str(m)) != len(str(n)):
+            return str(m), str(n), f"{sizes}, which decides."
+        return str(m), str(n), f"{sizes}. I compare from the left."
     whole = r.randint(0, 99) if r.random() < 0.5 else r.randint(0, 12)
     other = whole if r.random() < 0.8 else r.randint(0, 99)
     parts = [str(r.randrange(10**n)).zfill(n) for n in (r.randint(1, 3), r.randint(1, 3))]
@@ -78,6 +82,6 @@ def _two_numbers(r: random.Random) -> tuple[str, str, str]:
     x, y = (part.ljust(places, "0") for part in parts)
     thinking = (
         f"The whole parts are equal. I write both with {places} decimals: {whole}.{x} and"
-        f" {whole}.{y}. Now {x} against {y}."
+        f" {whole}.{y}. Of {x} and {y}, {max(x, y)} is larger."
     )
     return a, b, thinking

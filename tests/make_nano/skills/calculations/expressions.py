@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from decimal import Decimal
 
 from make_nano.arithmetic import CALCULATE, Worked, divide
@@ -10,28 +11,53 @@ from make_nano.phrasing import ask_for
 from make_nano.problems import Problem
 
 
+@dataclass(frozen=True)
 class Expression:
-    """A tree of operations whose every result is a whole number from 0 on."""
+    """A tree of operations whose every result is a whole number from 0 on; a number has no sign."""
 
-    def __init__(self, text: str, value: int, worked: list[str], tight: int) -> None:
-        self.text = text
-        self.value = value
-        self.worked = worked
-        self.tight = tight  # 3 for a number, 2 for * and /, 1 for + and -
+    value: int
+    sign: str = ""
+    parts: tuple[Expression, ...] = ()
 
-    @classmethod
-    def number(cls, n: int) -> Expression:
-        return cls(str(n), n, [], 3)
+    @property
+    def tight(self) -> int:
+        """How tightly it binds: 3 for a number, 2 for * and /, 1 for + and -."""
+        if not self.sign:
+            return 3
+        return 2 if self.sign in "*/" else 1
+
+    @property
+    def text(self) -> str:
+        if not self.sign:
+            return str(self.value)
+        left, right = self.parts
+        before = f"({left.text})" if left.tight < self.tight else left.text
+        brackets = right.tight < self.tight or (right.tight == self.tight and self.sign in "-/")
+        after = f"({right.text})" if brackets else right.text
+        return f"{before} {self.sign} {after}"
 
     def joined(self, sign: str, other: Expression) -> Expression:
-        level = 2 if sign in "*/" else 1
-        left = f"({self.text})" if self.tight < level else self.text
-        brackets = other.tight < level or (other.tight == level and sign in "-/")
-        right = f"({other.text})" if brackets else other.text
-        worked = CALCULATE[sign](self.value, other.value)
-        step = f"{self.value}{sign}{other.value}: {worked.text}"
-        steps = [*self.worked, *other.worked, step]
-        return Expression(f"{left} {sign} {right}", worked.number, steps, level)
+        return Expression(CALCULATE[sign](self.value, other.value).number, sign, (self, other))
+
+    def step(self) -> tuple[Expression, str]:
+        """Return what is left once the first operation on two numbers is done, and its working."""
+        left, right = self.parts
+        if left.sign:
+            done, working = left.step()
+            return Expression(self.value, self.sign, (done, right)), working
+        if right.sign:
+            done, working = right.step()
+            return Expression(self.value, self.sign, (left, done)), working
+        worked = CALCULATE[self.sign](left.value, right.value)
+        return Expression(self.value), f"{left.value}{self.sign}{right.value}: {worked.text}"
+
+    def worked(self) -> str:
+        """Return the whole working, with what is left written out after every step."""
+        written, rest = f"I go from the inside out: {self.text}.", self
+        while rest.sign:
+            rest, working = rest.step()
+            written += f" {working} Now {rest.text}."
+        return written
 
 
 def long_expression(r: random.Random, _end: str) -> Problem:
@@ -44,13 +70,12 @@ def long_expression(r: random.Random, _end: str) -> Problem:
         text = text.replace("/", "÷")
     if r.random() < 0.25:
         text = text.replace(" ", "")
-    thinking = "I go from the inside out. " + " Then ".join(whole.worked)
-    return Problem(ask_for(r, text), Worked(thinking, whole.value))
+    return Problem(ask_for(r, text), Worked(whole.worked(), whole.value))
 
 
 def _tree(r: random.Random, leaves: int) -> Expression:
     if leaves == 1:
-        return Expression.number(r.randint(1, 40) if r.random() < 0.8 else r.randint(1, 200))
+        return Expression(r.randint(1, 40) if r.random() < 0.8 else r.randint(1, 200))
     cut = r.randint(1, leaves - 1)
     left, right = _tree(r, cut), _tree(r, leaves - cut)
     signs = ["+"]

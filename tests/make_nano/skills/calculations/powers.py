@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from make_nano.arithmetic import Worked
+from make_nano.arithmetic import Worked, counted_power
 from make_nano.problems import Problem
 
 
@@ -12,10 +12,6 @@ def any_power(r: random.Random, end: str) -> Problem:
     base = r.randint(2, 12)
     most = next(n for n in range(2, 30) if base ** (n + 1) > 10**6)
     exponent = r.randint(2, min(most, 20))
-    written, value = [], base
-    for _ in range(exponent - 1):
-        written.append(f"{value}*{base}={value * base}")
-        value *= base
     question = r.choice(
         [
             f"{base}^{exponent}",
@@ -27,8 +23,7 @@ def any_power(r: random.Random, end: str) -> Problem:
             f"{base} to the {exponent}th power",
         ]
     )
-    thinking = f"That is {exponent} factors of {base}. {', '.join(written)}."
-    return Problem(question + end, Worked(thinking, value))
+    return Problem(question + end, counted_power(base, exponent))
 
 
 def factorial(r: random.Random, end: str) -> Problem:

@@ -145,6 +145,25 @@ def _speed(r: random.Random, p: str, q: str, t: str) -> tuple[str, str, int, str
     return question, text, value, " km"
 
 
+def _two_speeds(r: random.Random, p: str, q: str, t: str) -> tuple[str, str, int, str]:
+    v, h = r.randint(10, 120), r.randint(2, 9)
+    w, i = r.randint(10, 120), r.randint(2, 9)
+    text, value = steps(("*", v, h), ("*", w, i), ("+", v * h, w * i))
+    question = r.choice(
+        [
+            f"A train goes {v} km/h for {h} hours, then {w} km/h for {i} hours. How far does it "
+            "go?",
+            f"A bus drives {h} hours at {v} km/h and {i} hours at {w} km/h. How many km does it "
+            "drive in total?",
+            f"{p} cycles at {v} km an hour for {h} hours and after a break at {w} km an hour for "
+            f"{i} hours. How far is that in all?",
+            f"A ship travels {h} hours at a speed of {v} km/h and then {i} hours at a speed of {w} "
+            "km/h. What distance does it cover?",
+        ]
+    )
+    return question, text, value, " km"
+
+
 def _per_day(r: random.Random, p: str, q: str, t: str) -> tuple[str, str, int, str]:
     a, weeks = r.randint(2, 60), r.randint(2, 12)
     text, value = steps(("*", weeks, 7), ("*", a, weeks * 7))
@@ -202,6 +221,7 @@ STORIES: tuple[Story, ...] = (
     _two_prices,
     _times_as_many,
     _speed,
+    _two_speeds,
     _per_day,
     _three_piles,
     _take_twice,

@@ -60,12 +60,16 @@ def attached(*documents: Document) -> str:
     )
 
 
-def line_by_line(lines: Sequence[str], wanted: int) -> str:
-    """Return reasoning that copies the lines of a file up to the one that is wanted.
+def line_by_line(lines: Sequence[str], wanted: int, key: str) -> str:
+    """Return reasoning that copies the lines of a file up to the key in the one that is wanted.
 
-    What stands in the middle of a line leads to what follows it, not to where the line begins.
+    What stands in the middle of a line leads to what follows it, not to where the line begins. The
+    copy ends right behind the key: where a line is wanted is seen there, not at its end.
     """
-    return "Line by line:\n" + "\n".join(lines[: wanted + 1])
+    line = lines[wanted]
+    at = line.lower().find(key.lower())
+    last = line if at < 0 else line[: at + len(key)]
+    return "Line by line:\n" + "\n".join([*lines[:wanted], last])
 
 
 def file_name(r: random.Random, extension: str) -> str:

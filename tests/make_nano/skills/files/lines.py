@@ -117,7 +117,7 @@ def _exchange(r: random.Random, document: Document, lines: list[list[str]], bloc
         return exchange(r, document, block, text, thinking, f"In {name}: {wanted}")
     if document.body.count(key) > 1 or len(key) < 2:
         return _exchange(r, document, lines, block)
-    found = line_by_line(whole, at) if field else f"It says: {whole[at]}"
+    found = line_by_line(whole, at, key) if field else f"It says: {whole[at]}"
     thinking = f"I look for {key} in {name}. {found}"
     if way < 0.26 and field + 1 < len(lines[at]):
         other = lines[at][field + 1]

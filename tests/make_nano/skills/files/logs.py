@@ -171,7 +171,7 @@ def _quoted(
 ) -> Exchange:
     """Return the exchange whose answer is a line, from ``begin`` on."""
     quote = lines[at][lines[at].index(begin) :]
-    found = f"It says: {quote}" if quote.startswith(key) else line_by_line(lines, at)
+    found = f"It says: {quote}" if quote.startswith(key) else line_by_line(lines, at, key)
     thinking = f"I look for {key} in {document.name}. {found}"
     return exchange(r, document, block, text, thinking, f"In {document.name}: {quote}")
 

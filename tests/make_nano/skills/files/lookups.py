@@ -1,8 +1,9 @@
 """A value looked up in an attached file, in the template that DeepSeek gives for files.
 
-Whatever is asked, the reasoning quotes the file from the key on to the value, and the answer
-repeats the names of the file and of the key, and the value, exactly. What the file does not have is
-said not to be there.
+Whatever is asked, the reasoning lists the keys, since a model that reads forwards has not seen the
+question when it reads the file. It then quotes the file from the key on to the value, and the
+answer repeats the names of the file and of the key, and the value, exactly. What the file does not
+have is said not to be there.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from collections.abc import Callable, Sequence
 from make_nano import lexicon
 from make_nano.exchange import Exchange, sometimes_without
 from make_nano.phrasing import capitalised
-from make_nano.skills.files.concepts import concepts
-from make_nano.skills.files.document import Document, Entry, attached
+from make_nano.skills.files.concepts import Concept, concepts
+from make_nano.skills.files.document import Document, Entry, attached, line_by_line
 from make_nano.skills.files.settings import same_question, settings
+from make_nano.skills.files.values import place_name
 from make_nano.words import word_list
 
 # {0} is the key, {1} the file's name
@@ -123,6 +125,20 @@ IN_SECTION = (
     "{2} {0}",
     "which {0} does {2} use",
     "for {2}, what is the {0}",
+    "what is {2}.{0}",
+    "{2}.{0}",
+    "what is the value of {2}.{0}",
+    "what's {2}.{0} set to",
+    "what does {2}.{0} say",
+    "what is {2}/{0}",
+    "what is {0} in [{2}]",
+    "what is {2} > {0}",
+    "{0} under {2}",
+    "what does the {2} section say about {0}",
+    "what is the {0} of the {2} section",
+    "which {0} is configured for {2}",
+    "which {0} is set under {2}",
+    "the {0} in {2}",
 )
 SUBJECTS = word_list("""
     server app service project package file program user machine device system site database job
@@ -154,7 +170,7 @@ SUBJECT_HAS = (
     "which {0} did the {1} get",
 )
 BEFORE = (
-    *[""] * 12,
+    *[""] * 24,
     "hey, ",
     "hi, ",
     "please: ",
@@ -164,6 +180,20 @@ BEFORE = (
     "look at the file. ",
     "here is my file. ",
     "I have a question: ",
+    "can you tell me ",
+    "could you tell me ",
+    "do you know ",
+    "tell me ",
+    "please tell me ",
+    "I want to know ",
+    "I'd like to know ",
+    "I was wondering ",
+    "any idea ",
+    "so ",
+    "ok, ",
+    "and ",
+    "sorry, ",
+    "one more thing, ",
 )
 AFTER = (
     *[""] * 14,
@@ -213,6 +243,26 @@ VALUE_ONLY = (
     " Give only the value.",
     " Just the value, nothing else.",
 )
+FOREIGN = (  # questions that other files answer
+    "who lives in {0}",
+    "where does {0} live",
+    "who works at {0}",
+    "who is {0}",
+    "how old is {0}",
+    "when is the {0}",
+    "where is the {0}",
+    "what is the price of {0}",
+    "how much does the {0} cost",
+    "how much is the {0}",
+    "how many {0} do we need",
+    "what happened to {0}",
+    "what does {0} return",
+    "when did {0} start",
+    "whose is the {0}",
+    "which line has {0}",
+    "what does it say about {0}",
+    "who has the {0}",
+)
 UNREASONED = 0.06  # of the answers about files
 AS_JSON = (" Answer as JSON.", " Reply in JSON.", " As JSON, please.", " Return JSON.")
 REVERSED = (
@@ -251,9 +301,9 @@ def question_about(
 ) -> Exchange:
     """Return a question about a file that stands in ``block``; ``named`` if others do too."""
     way = r.random()
-    if way < 0.16:
+    if way < 0.19:
         return _missing(r, document, block, named)
-    if way < 0.22:
+    if way < 0.24:
         return _reversed(r, document, block, named)
     entry = r.choice(document.entries)
     question, spoken = _ask(r, document, entry, named)
@@ -286,7 +336,25 @@ def _about(
     r: random.Random, document: Document, entry: Entry, question: str, block: str = ""
 ) -> Exchange:
     """Return the exchange on one entry, from which further questions may follow."""
-    thinking = f"I look for {what(entry)} in {document.name}. It says: {entry.line}"
+    thinking = f"{looking_for(document, what(entry))} It says: {entry.line}"
+    return _said(r, document, entry, question, block, thinking)
+
+
+def looking_for(document: Document, wanted: str) -> str:
+    """Return how all reasoning about the file begins: its keys, by section, and what is wanted."""
+    keys: dict[str, list[str]] = {}
+    for entry in document.entries:
+        keys.setdefault(entry.within, []).append(entry.key)
+    listed = "; ".join(
+        f"{section}: {', '.join(own)}" if section else ", ".join(own)
+        for section, own in keys.items()
+    )
+    return f"The keys are {listed}. I look for {wanted} in {document.name}."
+
+
+def _said(
+    r: random.Random, document: Document, entry: Entry, question: str, block: str, thinking: str
+) -> Exchange:
     answer = f"In {document.name}, {what(entry)} is {entry.value}."
     style = r.random()
     if style < 0.02:
@@ -378,9 +446,12 @@ def _ask(
     """Return a question for an entry, and the key in it if there is one."""
     if entry.asked and r.random() < 0.45:
         question = r.choice(entry.asked)
+        same = same_question(document, question)
         if entry.section or (entry.within and r.random() < 0.4):
             question = _of_section(r, question, entry.within)
-        if entry.section or same_question(document, question) == 1:
+        elif r.random() < 0.35:
+            question = _of_a_subject(r, question)
+        if entry.section or same == 1:
             return finished(r, question, document.name, named=named), ""
     spoken = _spoken(r, document, entry)
     form = r.choice(FORMS)
@@ -408,6 +479,16 @@ def _of_section(r: random.Random, question: str, section: str) -> str:
         return " ".join(words)
     form = r.choice(["for {1}, {0}", "{0} for {1}", "in {1}, {0}", "{0} in {1}", "{1}: {0}"])
     return form.format(question, r.choice([section, f"the {section}"]))
+
+
+def _of_a_subject(r: random.Random, question: str) -> str:
+    """Return a question that names no key, asked of the server or this house instead of it."""
+    words = question.split()
+    if "it" in words:
+        words[words.index("it")] = f"{r.choice(('the', 'the', 'this', 'our', 'my'))} " + r.choice(
+            SUBJECTS
+        )
+    return " ".join(words)
 
 
 def finished(r: random.Random, text: str, name: str, *, named: bool = False) -> str:
@@ -465,9 +546,39 @@ def _absent(r: random.Random, document: Document) -> str:
             return asked
 
 
+def _unheld(r: random.Random, document: Document) -> Concept | None:
+    """Return a thing of which the file has neither the kind nor the name, if one is found soon."""
+    asked = {entry.asked for entry in document.entries}
+    kinds = {each.kind for each in concepts() if each.asked in asked}
+    text = document.body.lower()
+    for _ in range(4):
+        concept = r.choice(concepts())
+        is_held = any(word in text for key in concept.keys for word in (key, key.split()[0]))
+        if concept.kind not in kinds and not is_held:
+            return concept
+    return None
+
+
+def _foreign_to(r: random.Random, document: Document) -> str:
+    """Return somebody or something that the file does not name."""
+    while True:
+        draw = r.choice((lexicon.name, place_name, lexicon.word))
+        found = draw(r)
+        if found.lower() not in document.body.lower():
+            return found
+
+
 def _missing(r: random.Random, document: Document, block: str, named: bool) -> Exchange:
-    spoken = _absent(r, document)
     way = r.random()
+    concept = _unheld(r, document) if way > 0.75 else None
+    if concept:
+        text, spoken = r.choice(concept.asked), concept.keys[0]
+        return _not_there(r, document, spoken, finished(r, text, document.name, named=named), block)
+    spoken = _absent(r, document)
+    if way > 0.68:
+        spoken = _foreign_to(r, document)
+        text = r.choice(FOREIGN).format(spoken)
+        return _not_there(r, document, spoken, finished(r, text, document.name, named=named), block)
     if way < 0.2:
         subject = r.choice(SUBJECTS)
         text = r.choice(WITH_SUBJECT).format(r.choice(OF_SUBJECT).format(spoken, subject))
@@ -482,7 +593,7 @@ def _missing(r: random.Random, document: Document, block: str, named: bool) -> E
 def _not_there(
     r: random.Random, document: Document, spoken: str, question: str, block: str
 ) -> Exchange:
-    thinking = f"I look for {spoken} in {document.name}. Nothing says it."
+    thinking = f"{looking_for(document, spoken)} Nothing says it."
     return Exchange(
         block + question,
         sometimes_without(r, thinking, UNREASONED),
@@ -499,5 +610,11 @@ def _reversed(r: random.Random, document: Document, block: str, named: bool) -> 
     entry = r.choice(document.entries)
     if values.count(entry.value) > 1 or len(entry.value) < 2:
         return question_about(r, document, block, named=named)
-    text = r.choice(REVERSED).format(entry.value)
-    return _about(r, document, entry, finished(r, text, document.name, named=named), block)
+    question = finished(r, r.choice(REVERSED).format(entry.value), document.name, named=named)
+    lines = document.body.split("\n")
+    shown = next((each for each in lines if entry.value in each), "")
+    if not shown:  # JSON writes some values in other characters
+        return question_about(r, document, block, named=named)
+    found = line_by_line(lines, lines.index(shown), entry.value)
+    thinking = f"{looking_for(document, entry.value)} {found}"
+    return _said(r, document, entry, question, block, thinking)

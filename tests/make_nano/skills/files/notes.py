@@ -153,7 +153,7 @@ def _exchange(
     found = f"It says: {text}"
     if not text.startswith(subject):
         texts = [each for each, _, _ in sentences]
-        found = line_by_line(texts, texts.index(text))
+        found = line_by_line(texts, texts.index(text), subject)
     thinking = f"I look for {subject} in {document.name}. {found}"
     return exchange(r, document, block, wording, thinking, f"In {document.name}: {text}")
 

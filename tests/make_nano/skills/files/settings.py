@@ -91,7 +91,7 @@ def _flat(r: random.Random) -> Document:
     lines, entries = [], []
     for pair in _pairs(r, r.choice(COUNTS), r.choice(format_.forms)):
         if comments and r.random() < 0.3:
-            lines.append(f"{indent}{format_.comment} {lexicon.phrase(r)}")
+            lines.append(f"{indent}{format_.comment} {_comment(r, pair)}")
         line = template.format(k=pair.key, v=_quoted(pair.value, quote), **names)
         entries.append(pair.entry(_from_key(line, pair)))
         if comments and r.random() < 0.2:
@@ -103,6 +103,15 @@ def _flat(r: random.Random) -> Document:
         lines[:0] = ["| name | value |", "|---|---|"]
     body = before.format(**names) + "\n".join(lines) + after.format(**names)
     return Document(file_name(r, r.choice(format_.extensions)), body, tuple(entries))
+
+
+def _comment(r: random.Random, pair: Pair) -> str:
+    """Return what stands over a line: anything, or something about it."""
+    if r.random() < 0.6:
+        return lexicon.phrase(r)
+    other = r.choice(concepts())
+    form = r.choice(("the {0}", "{0} of the {1}", "set the {0} here", "{0} ({1})", "see {1}"))
+    return form.format(pair.spoken, r.choice(other.keys))
 
 
 def _quoted(text: str, quote: str) -> str:
@@ -174,13 +183,22 @@ def _sectioned(r: random.Random) -> Document:
 
 
 def _unambiguous(document: Document) -> Document:
-    """Return the file; entries whose key stands once need no section to be found."""
+    """Return the file; entries whose key stands once need no section to be found.
+
+    Of the others the line begins with their section, from where it is read forwards.
+    """
     keys = [entry.key.lower() for entry in document.entries]
-    entries = tuple(
-        entry if keys.count(entry.key.lower()) > 1 else replace(entry, section="")
-        for entry in document.entries
-    )
-    return replace(document, entries=entries)
+    found, at = [], 0
+    for entry in document.entries:
+        place = max(document.body.find(entry.line, at), 0)
+        at = place + len(entry.line) if place else at
+        if not entry.section or keys.count(entry.key.lower()) == 1:
+            found.append(replace(entry, section=""))
+        else:
+            begin = document.body.rfind(entry.section, 0, place)
+            whole = document.body[begin:at] if place and begin >= 0 else entry.line
+            found.append(replace(entry, line=whole))
+    return replace(document, entries=tuple(found))
 
 
 def _json(r: random.Random) -> Document:

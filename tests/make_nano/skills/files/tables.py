@@ -1,7 +1,8 @@
 """Tables in CSV, TSV, Markdown and columns of blanks, and questions for one of their cells.
 
-The reasoning says which title is wanted, quotes the row and goes through all its cells beside the
-titles: which cell stands under which title is never guessed, nor where to stop.
+The reasoning lists the titles, says which is wanted, quotes the row and goes through all its cells
+beside the titles: which cell stands under which title is never guessed, nor where to stop. What is
+not in the table is found out after the title and the name are written down, in the same words.
 """
 
 from __future__ import annotations
@@ -136,12 +137,19 @@ class Table:
     lines: tuple[str, ...]
     key: int
 
+    def looking_for(self, what: str) -> str:
+        """Return how all reasoning about the table begins."""
+        titles = ", ".join(each.title for each in self.columns)
+        return f"The titles are {titles}. I look for {what} in {self.document.name}."
+
     def reading(self, row: int, known: int) -> str:
         """Return the reasoning: the row that has what is known in a column, and its cells."""
         cells = zip(self.columns, self.rows[row], strict=True)
         pairs = "; ".join(f"{each.title}: {cell}" for each, cell in cells)
-        found = line_by_line(self.lines, row) if known else f"The row is: {self.lines[row]}"
-        return f"{found}\n{pairs}"
+        found = f"The row is: {self.lines[row]}\n{pairs}"
+        if not known:
+            return found
+        return f"{line_by_line(self.lines, row, self.rows[row][known])}\n{found}"
 
 
 def table(r: random.Random) -> Exchange:
@@ -268,7 +276,7 @@ def _exchange(r: random.Random, table: Table, block: str, form: str = "") -> Exc
     name, title = table.rows[row][table.key], table.columns[column].title
     text = _cell_question(r, table, name, column, form)
     reading = table.reading(row, table.key)
-    thinking = f"I look for {title} of {name} in {table.document.name}. {reading}"
+    thinking = f"{table.looking_for(f'{title} of {name}')} {reading}"
     answer = f"In {table.document.name}, {title} of {name} is {table.rows[row][column]}."
     return _finished(r, table, block, text, thinking, answer)
 
@@ -312,7 +320,7 @@ def _absent_row(r: random.Random, table: Table, block: str) -> Exchange:
     column = r.randrange(len(table.columns))
     title = table.columns[column].title
     text = r.choice(CELL_ASKED).format(c=title, n=who, f=table.document.name)
-    thinking = f"I look for {who} in {table.document.name}. Nothing says it."
+    thinking = f"{table.looking_for(f'{title} of {who}')} Nothing says it."
     return _finished(r, table, block, text, thinking, f"{who} is not in {table.document.name}.")
 
 
@@ -325,11 +333,8 @@ def _absent_column(r: random.Random, table: Table, block: str) -> Exchange:
         if concept.asked not in taken and title not in body:
             break
     name = r.choice(table.rows)[table.key]
-    titles = ", ".join(each.title for each in table.columns)
     text = r.choice(CELL_ASKED).format(c=title, n=name, f=table.document.name)
-    thinking = (
-        f"I look for {title} in {table.document.name}. The titles are {titles}. Nothing says it."
-    )
+    thinking = f"{table.looking_for(f'{title} of {name}')} Nothing says it."
     return _finished(r, table, block, text, thinking, f"{title} is not in {table.document.name}.")
 
 
@@ -343,6 +348,6 @@ def _who_has(r: random.Random, table: Table, block: str) -> Exchange:
     first, title = table.columns[table.key].title, table.columns[column].title
     name = table.rows[row][table.key]
     text = r.choice(WHO_HAS).format(t=first, c=title, v=cell)
-    thinking = f"I look for {cell} in {table.document.name}. {table.reading(row, column)}"
+    thinking = f"{table.looking_for(cell)} {table.reading(row, column)}"
     answer = f"In {table.document.name}, {first} is {name}, whose {title} is {cell}."
     return _finished(r, table, block, text, thinking, answer)
