@@ -40,10 +40,11 @@ def test_a_library(installed: Path, asked: Serving, script: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("has_engine", [False, True], ids=["here", "engine"])
 @pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: agent.name)
-def test_an_agent(installed: Path, home: Path, agent: Agent) -> None:
+def test_an_agent(installed: Path, home: Path, agent: Agent, *, has_engine: bool) -> None:
     programs = Programs(installed / "node_modules" / ".bin", installed / "aider" / "bin")
-    run_agent(agent, programs, home)
+    run_agent(agent, programs, home, has_engine=has_engine)
 
 
 def test_open_webui(installed: Path, home: Path) -> None:

@@ -3,7 +3,7 @@
 python tests/server/clients/run.py --python INTERPRETER [--npm FOLDER --aider FOLDER]
     [--open-webui PROGRAM] [--engine]
 
-SDKs talk to nano; the agents, if their folders are named, to a server whose answers are scripted;
+SDKs talk to nano; the agents, if their folders are named, get answers of a script;
 Open WebUI to both.
 """
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--aider", type=Path, help="bin of an environment with aider")
     parser.add_argument("--open-webui", type=Path, help="the command of Open WebUI")
     parser.add_argument("--home", type=Path, help="a DSLOCAL_HOME where nano is converted already")
-    parser.add_argument("--engine", action="store_true", help="a llama-server behind the server")
+    parser.add_argument("--engine", action="store_true", help="an engine behind the server")
     args = parser.parse_args()
     failed = []
     with tempfile.TemporaryDirectory() as fresh:
@@ -59,7 +59,8 @@ def main() -> None:
                 print(f"== {agent.name}: not run")
                 continue
             programs = Programs(args.npm or folder, args.aider or folder)
-            if not has_passed(agent.name, partial(run_agent, agent, programs, home)):
+            run = partial(run_agent, agent, programs, home, has_engine=args.engine)
+            if not has_passed(agent.name, run):
                 failed.append(agent.name)
         if args.open_webui:
             run = partial(run_open_webui, args.open_webui, home)

@@ -96,6 +96,8 @@ class FakeEngine:
         key: What it asks for; empty for nothing.
         sent: All requests that came.
         dropped: How many connections were closed before their reply was whole.
+        facts: What it says of its model in place of, or besides, the usual.
+        n_ctx: The tokens of its context.
     """
 
     vocabulary: LlamaModel
@@ -108,6 +110,7 @@ class FakeEngine:
     sent: list[Sent] = field(default_factory=list)
     dropped: int = 0
     facts: Json = field(default_factory=dict)
+    n_ctx: int = N_CTX
 
     def __enter__(self) -> FakeEngine:
         engine = self
@@ -153,9 +156,9 @@ class FakeEngine:
             return self.listing
         entry: Json = {"id": self.name, "object": "model", "owned_by": self.kind}
         if self.kind == "llamacpp":
-            entry["meta"] = {"n_vocab": self.vocabulary.n_vocab, "n_ctx": N_CTX}
+            entry["meta"] = {"n_vocab": self.vocabulary.n_vocab, "n_ctx": self.n_ctx}
         else:
-            entry |= {"root": self.name, "max_model_len": N_CTX}
+            entry |= {"root": self.name, "max_model_len": self.n_ctx}
         return [entry | self.facts]
 
     def ids_of(self, text: str) -> list[int]:
@@ -183,7 +186,8 @@ class FakeEngine:
             plain, text = "", text[len(longest) :]
         return ids + (self.vocabulary.encode(plain) if plain else [])
 
-    def next_reply(self) -> Reply:
+    def next_reply(self, body: Json) -> Reply:
+        """Return the reply to a request for tokens."""
         return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 
@@ -199,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/v1/models":
             self._json({"object": "list", "data": fake.models()})
         elif self.path == "/props" and fake.kind == "llamacpp":
-            settings = {"n_ctx": N_CTX}
+            settings = {"n_ctx": fake.n_ctx}
             self._json({"default_generation_settings": settings, "total_slots": 2})
         elif self.path == "/get_model_info" and fake.kind == "sglang":
             self._json({"model_path": fake.name, "tokenizer_path": fake.name})
@@ -214,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"tokens": self.fake.ids_of(text)})
         elif self.path.removeprefix("/beta") == GENERATE[self.fake.kind]:
             try:
-                self._reply(self.fake.next_reply(), body)
+                self._reply(self.fake.next_reply(body), body)
             except OSError:
                 self.fake.dropped += 1
                 self.close_connection = True

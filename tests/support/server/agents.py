@@ -1,8 +1,9 @@
 """Agents, unchanged: Claude Code, Codex, opencode, Continue and aider, each with a task of two
 requests.
 
-An agent reads a file with its own tool and says what is in it, or changes it. The server's answers
-come from a script (``tests/support/server/scripted_serve.py``), because nano cannot do such a task.
+An agent reads a file with its own tool and says what is in it, or changes it. The
+answers come from a script, because nano cannot do such a task: one in the server
+(``scripted_serve.py``), or in an engine behind it (``scripted_engine.py``).
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from dslocal.catalog import conversion_cache
+from dslocal.engine import LlamaModel
 
+from .scripted_engine import ScriptedEngine
 from .serving import Serving
 from .wide_nano import write_wide_nano
 
 QUESTION = "Read settings.ini. What is the port?"
 ANSWER = "The port is 8080."
 SCRIPTED = Path(__file__).with_name("scripted_serve.py")
+CONTEXT = 49152
 TIMEOUT_S = 240
 STATUS = re.compile(r"(?:GET|HEAD|POST) \S+ (\d+) ")
 
@@ -226,7 +230,7 @@ def scripted_server(home: Path, folder: Path, steps: list[dict[str, Any]]) -> It
     wide = write_wide_nano(conversion_cache.ensure_gguf("nano"), folder / "wide-nano.gguf")
     script = folder / "script.json"
     script.write_text(json.dumps(steps), encoding="utf-8")
-    options = ("--family", "nano", "--alias", "nano", "--no-math", "--ctx", "49152")
+    options = ("--family", "nano", "--alias", "nano", "--no-math", "--ctx", str(CONTEXT))
     program = (sys.executable, str(SCRIPTED), str(script))
     server = Serving(home, *options, "--parallel", "2", models=[str(wide)], program=program)
     try:
@@ -235,8 +239,25 @@ def scripted_server(home: Path, folder: Path, steps: list[dict[str, Any]]) -> It
         server.close()
 
 
-def run_agent(agent: Agent, programs: Programs, home: Path) -> str:
-    """Have ``agent`` do its task.
+@contextmanager
+def server_with_scripted_engine(home: Path, steps: list[dict[str, Any]]) -> Iterator[Serving]:
+    """A server, all of it real, in front of an engine whose answers come from ``steps``."""
+    file = conversion_cache.ensure_gguf("nano")
+    with (
+        LlamaModel(file) as model,
+        ScriptedEngine(model, "llamacpp", n_ctx=CONTEXT, steps=steps) as engine,
+    ):
+        options = ("--engine", engine.url, "--tokenizer", str(file), "--no-math")
+        server = Serving(home, *options, models=[])
+        try:
+            yield server
+        finally:
+            server.close()
+        assert engine.generated, server.log
+
+
+def run_agent(agent: Agent, programs: Programs, home: Path, *, has_engine: bool = False) -> str:
+    """Have ``agent`` do its task, on a server with nano, or on one with an engine behind.
 
     Returns:
         What the server logged.
@@ -252,7 +273,12 @@ def run_agent(agent: Agent, programs: Programs, home: Path) -> str:
         (work / "settings.ini").write_text("port = 8080\n")
         place = Place("", own_home, work)
         steps = [agent.tool(place)] if agent.tool else []
-        with scripted_server(home, server_folder, [*steps, {"text": agent.answer}]) as server:
+        steps.append({"text": agent.answer})
+        if has_engine:
+            served = server_with_scripted_engine(home, steps)
+        else:
+            served = scripted_server(home, server_folder, steps)
+        with served as server:
             place = Place(f"http://127.0.0.1:{server.port}", own_home, work)
             agent.prepare(place)
             environment = {"PATH": os.environ["PATH"], "HOME": str(own_home), "TERM": "dumb"}

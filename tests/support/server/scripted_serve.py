@@ -30,24 +30,41 @@ Step = dict[str, Any]
 REASONING = "I follow the script."
 
 
+def next_step(steps: Sequence[Step], results: int, prompt: str) -> Step:
+    """Return the step that comes next in a conversation.
+
+    Args:
+        steps: The script.
+        results: How many results of tools the prompt has since the last question.
+        prompt: Its text.
+    """
+    step = steps[min(results, len(steps) - 1)]
+    if "tool" in step and step["tool"] not in prompt:
+        return steps[-1]
+    return step
+
+
 def step_for(steps: Sequence[Step], prompt: Sequence[Segment]) -> Step:
-    """Return the step that comes next in a conversation."""
+    """Return the step that answers a prompt."""
     results = 0
     for segment in reversed(prompt):
         if getattr(segment, "token", "") == "<｜User｜>":
             break
         results += segment == OUTPUT_BEGIN
-    step = steps[min(results, len(steps) - 1)]
-    declared = "".join(part.text for part in prompt if isinstance(part, PlainText))
-    if "tool" in step and step["tool"] not in declared:
-        return steps[-1]
-    return step
+    text = "".join(part.text for part in prompt if isinstance(part, PlainText))
+    return next_step(steps, results, text)
 
 
-def answer_to(step: Step, family: prompts.Family, prompt: Sequence[Segment]) -> list[Segment]:
-    """Return a step as the family writes an answer, after reasoning if that is open."""
+def answer_to(step: Step, family: prompts.Family, opening: object) -> list[Segment]:
+    """Return a step as the family writes an answer.
+
+    Args:
+        step: The step.
+        family: The family.
+        opening: The last part of the prompt that is no text: the answer begins with the end of the
+            reasoning if that is open there.
+    """
     segments: list[Segment] = []
-    opening = [part for part in prompt if not isinstance(part, PlainText)][-1]
     if family.format.think is not None and opening == family.format.think[0]:
         segments += [PlainText(REASONING + "\n"), family.format.think[1], PlainText("\n\n")]
     tools = family.format.tools
@@ -73,7 +90,8 @@ def scripted(steps: Sequence[Step]) -> Callable[..., Generator[AnswerEvent]]:
         turn.prompt_tokens = len(ids)
         on_prefill(len(ids), len(ids))
         reader = AnswerReader(turn, family, settings, prompt, context.model)
-        answer = answer_to(step_for(steps, prompt), family, prompt)
+        opening = [part for part in prompt if not isinstance(part, PlainText)][-1]
+        answer = answer_to(step_for(steps, prompt), family, opening)
         for token in encode(answer, context.model):
             yield from reader.feed(token)
         yield from reader.finish()
