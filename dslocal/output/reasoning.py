@@ -18,7 +18,7 @@ from dslocal.prompts.families.tools import CALL_BEGIN, CALL_END, ToolFormat
 from dslocal.prompts.messages import Segment, Special, Vocabulary
 
 from .tool_calls import TOKENS, CallEvent, ToolCallParser
-from .tool_calls.dsml_calls import DsmlCallParser
+from .tool_calls.dsml_calls import DsmlCallParser, spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class ReasoningParser:
             return
         text = self._held + text
         if self._dsml is None or self.is_reasoning:
-            yield from self._show(text, "")
+            yield from self._show(spelled(text) if self._dsml else text, "")
             return
         found = self._dsml.split(text)
         yield from self._show(found.text, found.rest)
@@ -197,7 +197,7 @@ class ReasoningParser:
             if parser:
                 yield from parser.flush()
         elif self._held.strip():  # what could have been the beginning of calls
-            held, self._dsml = self._held, None
+            held, self._dsml = spelled(self._held), None
             self._held = ""
             yield from self.text(held)
 

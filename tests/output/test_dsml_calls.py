@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from dslocal.output import Reasoning, Text, Turn
 from dslocal.output.reasoning import AnswerEvent, make_parser
+from dslocal.output.tool_calls.dsml_calls import MARK, MAX_TAG
 from dslocal.prompts import FAMILIES, Message, PlainText, Special, Thinking, ToolCall
-from dslocal.prompts.families.dsml import DSML
+from dslocal.prompts.families.dsml import DSML, DsmlToolFormat
 from dslocal.prompts.messages import Segment
 
 WORD = 99
@@ -171,6 +172,54 @@ def test_a_tag_in_the_reasoning_calls_nothing() -> None:
     turn = read("v4", [*form.calls(CALLS[:1]), Special("</think>"), PlainText("b")], None)
     assert (turn.text, turn.calls) == ("b", [])
     assert "invoke" in turn.reasoning
+
+
+def random_nonsense(family: str, seed: int) -> list[Segment]:
+    """An answer of parts of calls in any order: nested, unfinished, repeated or misspelled."""
+    form = FAMILIES[family].format.tools
+    assert isinstance(form, DsmlToolFormat)
+    tags = (
+        f"{form.block}>",
+        f"{form.invoke}>",
+        f'{form.invoke} name="f">',
+        f"{form.parameter}>",
+        f'{form.parameter} name="k" string="true">',
+        f'{form.parameter} name="k" string="false">',
+    )
+    texts = ('"', ">", "\n\n", "{}", "a\0b", MARK, "\u202eb", "\x1b]0;c\x07", "</think>", "<", "</")
+    long_tag = f'{form.invoke} name="{"q" * (MAX_TAG + 80)}'
+    choice = random.Random(seed)
+    answer: list[Segment] = [PlainText("hm"), Special("</think>")] if seed % 3 else []
+    for _ in range(choice.randrange(1, 22)):
+        opening: list[Segment] = [
+            PlainText(choice.choice(("<", "</"))),
+            DSML,
+            PlainText(choice.choice(tags)),
+        ]
+        other: tuple[list[Segment], ...] = (
+            [Special(choice.choice(("<think>", "</think>"))), DSML],
+            [PlainText(choice.choice(texts))],
+            [PlainText("<"), DSML, PlainText(long_tag)],
+        )
+        answer += opening if choice.random() < 0.6 else choice.choice(other)
+    return answer
+
+
+@pytest.mark.parametrize("has_dsml", [True, False], ids=["a token", "spelled"])
+@pytest.mark.parametrize("family", ["v4", "v3.2", "v4.1"])
+def test_nonsense_is_read_alike_wherever_it_is_cut(family: str, *, has_dsml: bool) -> None:
+    for seed in range(150):
+        answer = random_nonsense(family, seed)
+        whole = read(family, answer, None, has_dsml=has_dsml)
+        read_text = (whole.reasoning, whole.text, *(call.arguments for call in whole.calls))
+        assert not any(MARK in text for text in read_text), "what stands for the token is inside"
+        for cut in range(3):
+            turn = read(family, answer, random.Random(cut), has_dsml=has_dsml)
+            assert (turn.reasoning, turn.text, turn.calls) == (
+                whole.reasoning,
+                whole.text,
+                whole.calls,
+            )
 
 
 def test_long_answers_are_read_in_linear_time() -> None:

@@ -22,7 +22,7 @@ REPLACEMENT = "\ufffd"
 OPENING_TAGS = (f"<{MARK}", f"</{MARK}")
 MAX_TAG = 1024  # characters; a longer one is not a tag
 # The parts of <｜DSML｜parameter name="…" string="true"> after the mark. A name may hold a >.
-_NAMED = re.compile(r'\s*\S+ name="')
+_NAMED = re.compile(r'\s*[^\s>]+ name="')
 _END = re.compile('">')
 _TYPED_END = re.compile('" string="(true|false)">')
 
@@ -83,10 +83,10 @@ class DsmlCallParser:
         text = self._with_marks(text)
         start = text.find(OPENING_TAGS[0])
         if start >= 0:
-            return BeforeCalls(text[:start], text[start:], begins_calls=True)
+            return BeforeCalls(spelled(text[:start]), text[start:], begins_calls=True)
         uncertain = _suffix_that_begins(text, self._openings())
         certain = len(text) - uncertain
-        return BeforeCalls(_spelled(text[:certain]), text[certain:], begins_calls=False)
+        return BeforeCalls(spelled(text[:certain]), text[certain:], begins_calls=False)
 
     def text(self, text: str) -> Iterator[CallEvent]:
         """Yield the events of more text of the calls, with marks."""
@@ -107,7 +107,7 @@ class DsmlCallParser:
     def take_rest(self) -> str | None:
         """Return the text after the end of the calls; None while they have not ended."""
         rest, self._rest = self._rest, None
-        return rest if rest is None else _spelled(rest)
+        return rest if rest is None else spelled(rest)
 
     def _openings(self) -> tuple[str, ...]:
         """Return how tags begin in the text as it comes."""
@@ -138,8 +138,8 @@ class DsmlCallParser:
 
     def _read_tag(self) -> Iterator[CallEvent]:
         """Read the tag at work if its end is there."""
-        length = self._tag_length()
-        if not length and len(self._held) <= MAX_TAG:
+        length = self._tag_length(self._held[:MAX_TAG])
+        if not length and len(self._held) < MAX_TAG:
             return
         tag = self._parse_tag(self._held[:length])
         written, self._held = self._held[:length], self._held[length:]
@@ -152,15 +152,18 @@ class DsmlCallParser:
         else:  # what looks like another tag belongs to the value
             yield from self._value(OPENING_TAGS[self._closes] + written)
 
-    def _tag_length(self) -> int:
-        """Return the length of the tag at work, ``>`` included; 0 if that is not there yet."""
-        named = _NAMED.match(self._held)
+    def _tag_length(self, text: str) -> int:
+        """Return the length of the tag that ``text`` begins with, ``>`` included; 0 if none ends.
+
+        Only what stands there decides, not how much of it comes at a time.
+        """
+        named = _NAMED.match(text)
         if self._closes or not named:  # the name of the block alone, or not yet more
-            at = self._held.find(">")
-            is_whole = at >= 0 and (self._closes or '"' not in self._held[:at])
+            at = text.find(">")
+            is_whole = at >= 0 and (self._closes or '"' not in text[:at])
             return at + 1 if is_whole else 0
-        is_parameter = self._held.strip().startswith(self._parameter)
-        end = (_TYPED_END if is_parameter else _END).search(self._held, named.end())
+        is_parameter = text.strip().startswith(self._parameter)
+        end = (_TYPED_END if is_parameter else _END).search(text, named.end())
         return end.end() if end else 0
 
     def _apply(self, tag: _DsmlTag) -> Iterator[CallEvent]:
@@ -194,7 +197,7 @@ class DsmlCallParser:
     def _value(self, text: str) -> Iterator[CallEvent]:
         """Yield more of an argument's value."""
         if text:
-            text = _spelled(text)
+            text = spelled(text)
             escaped = json.dumps(text, ensure_ascii=False)[1:-1] if self._is_text else text
             yield ToolCallArguments(self._index, escaped)
 
@@ -207,9 +210,7 @@ class DsmlCallParser:
         typed = _TYPED_END.search(text, named.end())
         end = typed or _END.search(text, named.end())
         name = text[named.end() : end.start() if end else len(text)]
-        return _DsmlTag(
-            kind, self._closes, _spelled(name), typed is not None and typed[1] == "true"
-        )
+        return _DsmlTag(kind, self._closes, spelled(name), typed is not None and typed[1] == "true")
 
 
 def _suffix_that_begins(text: str, openings: tuple[str, ...]) -> int:
@@ -221,6 +222,6 @@ def _suffix_that_begins(text: str, openings: tuple[str, ...]) -> int:
     return 0
 
 
-def _spelled(text: str) -> str:
+def spelled(text: str) -> str:
     """Return ``text`` with ``｜DSML｜`` spelled out."""
     return text.replace(MARK, DSML.token)
