@@ -27,6 +27,10 @@ from .overrides import Overrides
 TARGET_CTX = 32768  # tokens: what R1's model card allows an answer
 MIN_AUTO_CTX = 4096  # tokens: the shortest context that a plan takes unasked
 UBATCH_SIZES = (512, 256, 128, 64)  # tokens of a micro-batch, from the largest on
+# The same where experts are streamed: a prompt reads nearly all of them for each micro-batch. What
+# these take more than the sizes above is taken from the experts in memory, so it may be this part.
+STREAMED_UBATCH_SIZES = (2048, 1024)
+STREAMED_UBATCH_PART = 16  # of the available RAM, at most
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,23 @@ def restored(config: LoadConfig, wanted: LoadConfig, is_enough: Test) -> LoadCon
         if config.n_ubatch < n_ubatch <= wanted.n_ubatch and is_enough(larger):
             config = larger
             break
+    return config
+
+
+def with_larger_ubatch(budget: Budget, config: LoadConfig) -> LoadConfig:
+    """Return ``config``, which streams experts, with micro-batches as large as the memory allows.
+
+    Nothing is changed where memory is so short that micro-batches were made smaller.
+    """
+    if config.n_ubatch < UBATCH_SIZES[0]:
+        return config
+    before = budget.memory(config).all.host
+    for n_ubatch in STREAMED_UBATCH_SIZES:
+        larger = replace(config, n_ubatch=n_ubatch)
+        growth = budget.memory(larger).all.host - before
+        is_cheap = growth * STREAMED_UBATCH_PART <= budget.machine.available
+        if n_ubatch <= config.n_ctx and is_cheap and budget.runs_mapped(larger):
+            return larger
     return config
 
 

@@ -32,6 +32,7 @@ from .reductions import (
     restored,
     steps_between,
     wanted_config,
+    with_larger_ubatch,
 )
 
 Verdict = Literal["gpu", "offload", "cpu", "workers", "ssd", "no"]
@@ -89,7 +90,11 @@ def make_plan(header: GgufHeader, machine: Machine, overrides: Overrides = NO_OV
     )
     if config == found.load_config:
         return found
-    return replace(found, load_config=config, memory=problem.budget.memory(config))
+    if overrides.n_ubatch is None:
+        config = with_larger_ubatch(problem.budget, config)
+    lacking = max(0, problem.budget.ram_shortage(config)) if found.verdict == "ssd" else 0
+    memory = problem.budget.memory(config)
+    return replace(found, load_config=config, memory=memory, lacking=lacking)
 
 
 def _plan_with_workers(header: GgufHeader, machine: Machine, overrides: Overrides) -> Plan:

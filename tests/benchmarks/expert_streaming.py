@@ -158,7 +158,9 @@ def child(path: Path, way: str, task: str, tokens: int, guess: str, gpu: bool) -
     from dslocal.engine.streaming.lookahead import TRIAL_TOKENS
     from dslocal.plan.load_config import LoadConfig
 
-    config = LoadConfig(CONTEXT, stream_experts=way == "stream")
+    config = LoadConfig(CONTEXT)
+    if way == "stream":
+        config = replace(config, stream_experts=True, n_ubatch=planned_ubatch(path))
     if gpu:
         config = replace(config, n_gpu_layers=ALL_LAYERS, cpu_moe_layers=ALL_LAYERS)
     found: dict[str, Any] = {}
@@ -188,6 +190,17 @@ def child(path: Path, way: str, task: str, tokens: int, guess: str, gpu: bool) -
                 rates.append(disk_rate(path, context.streamer.way))
                 found["rate"] = sum(rates) / len(rates)
     print(json.dumps(found))
+
+
+def planned_ubatch(path: Path) -> int:
+    """Return the tokens of a micro-batch that a plan takes for streaming in this memory."""
+    from dslocal.gguf.header import read_header
+    from dslocal.plan.machine.probe import probe_machine
+    from dslocal.plan.overrides import Overrides
+    from dslocal.plan.search import make_plan
+
+    wanted = Overrides(n_ctx=CONTEXT, n_gpu_layers=0, stream_experts=True)
+    return make_plan(read_header(path), probe_machine(), wanted).load_config.n_ubatch
 
 
 def disk_rate(path: Path, way: ReadingWay) -> float:

@@ -10,6 +10,7 @@ from support.gguf.published_shapes import write_header
 
 from dslocal.errors import UsageError
 from dslocal.gguf.header import GgufHeader, read_header
+from dslocal.plan.budget import Budget
 from dslocal.plan.expert_streaming import skewed_hit_rate, uniform_hit_rate
 from dslocal.plan.machine.described import describe_machine
 from dslocal.plan.machine.machine import Machine
@@ -51,6 +52,39 @@ def test_experts_are_read_ahead_where_weights_do_not_fit(
     if streams:
         assert found.load_config.load_mode == "mmap"
         assert not found.load_config.repack
+
+
+# RAM, what is asked: tokens of a micro-batch
+LARGE_BATCHES: dict[str, tuple[int, dict[str, Any], int]] = {
+    "little memory": (4, {}, 1024),
+    "more memory": (8, {}, 2048),
+    "a context that is shorter": (8, {"n_ctx": 1536}, 1024),
+    "the user's own": (8, {"n_ubatch": 256}, 256),
+    "no streaming": (8, {"stream_experts": False}, 512),
+    "it fits": (64, {}, 512),
+}
+
+
+@pytest.mark.parametrize("name", LARGE_BATCHES)
+def test_micro_batches_are_larger_where_experts_are_streamed(
+    name: str, headers: dict[str, GgufHeader]
+) -> None:
+    """Proves that they are counted, and take no more than a part of the RAM from the experts."""
+    ram, wanted, n_ubatch = LARGE_BATCHES[name]
+    header, here = headers["v2-lite"], machine(ram)
+    overrides = Overrides(**{"n_ctx": 4096, **wanted})
+    found = make_plan(header, here, overrides)
+    assert found.load_config.n_ubatch == n_ubatch
+    assert found.memory == Budget(header, here).memory(found.load_config)
+    small = make_plan(header, here, replace(overrides, n_ubatch=wanted.get("n_ubatch", 512)))
+    assert found.memory.all.host - small.memory.all.host <= ram * GIB / 16
+
+
+def test_micro_batches_that_memory_made_small_stay_small(headers: dict[str, GgufHeader]) -> None:
+    here = replace(machine(1), ram=600 << 20, available=600 << 20)
+    found = make_plan(headers["v2-lite"], here, Overrides(n_ctx=4096))
+    assert found.load_config.stream_experts
+    assert found.load_config.n_ubatch == 128
 
 
 REFUSED = {

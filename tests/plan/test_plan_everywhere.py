@@ -37,7 +37,7 @@ from dslocal.plan.machine.machine import Gpu, Machine
 from dslocal.plan.machine.probe import probe_machine
 from dslocal.plan.memory.footprint import footprint
 from dslocal.plan.overrides import Overrides
-from dslocal.plan.reductions import MIN_AUTO_CTX, UBATCH_SIZES
+from dslocal.plan.reductions import MIN_AUTO_CTX, STREAMED_UBATCH_SIZES, UBATCH_SIZES
 from dslocal.plan.search import make_plan
 
 F16 = GgmlType.F16
@@ -145,7 +145,8 @@ def test_every_plan_is_sound(machine: Machine, model: tuple[str, str]) -> None:
     assert make_plan(header(*model), machine) == found
     load_config = found.load_config
     assert MIN_AUTO_CTX <= load_config.n_ctx <= 32768
-    assert load_config.n_ubatch in UBATCH_SIZES
+    sizes = STREAMED_UBATCH_SIZES if load_config.stream_experts else ()
+    assert load_config.n_ubatch in (*sizes, *UBATCH_SIZES)
     assert load_config.flash_attn
     assert all(step.saved >= 0 for step in found.gave_up) or found.verdict == "ssd"
 

@@ -125,13 +125,13 @@ CASES: dict[str, tuple[Machine, str, str, tuple[Any, ...]]] = {
         describe_machine(64 * GIB),
         V3,
         "Q4_K_M",
-        ("ssd", 32768, F16, 512, 0, 0, "mmap"),
+        ("ssd", 32768, F16, 2048, 0, 0, "mmap"),
     ),
     "from the SSD, the rest on a GPU": (
         gpu_of(128, 24),
         V3,
         "Q4_K_M",
-        ("ssd", 32768, F16, 512, 63, about(57), "mmap"),
+        ("ssd", 32768, F16, 2048, 63, about(57), "mmap"),
     ),
     "not even from the SSD": (
         describe_machine(GIB),
@@ -158,7 +158,7 @@ CASES: dict[str, tuple[Machine, str, str, tuple[Any, ...]]] = {
         "Q4_K_M",
         ("cpu", 32768, F16, 512, 0, 0, "mmap"),
     ),
-    "Metal, from the SSD": (mac_of(64), V3, "Q4_K_M", ("ssd", 32768, F16, 512, 0, 0, "mmap")),
+    "Metal, from the SSD": (mac_of(64), V3, "Q4_K_M", ("ssd", 32768, F16, 2048, 0, 0, "mmap")),
 }
 
 
@@ -199,6 +199,8 @@ def test_what_is_given_up_and_what_it_saves(name: str) -> None:
         cpu_moe_layers=0,
     )
     before, after = footprint(h, wanted).all, found.memory.all
+    if found.load_config.stream_experts:  # micro-batches were made larger after that
+        after = footprint(h, dataclasses.replace(found.load_config, n_ubatch=512)).all
     assert sum(step.saved for step in found.gave_up) == (
         before.gpu - after.gpu if machine.gpus else before.host - after.host
     )
