@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from support.cli.running import clean_environment
+from support.waiting import output_of
 
 import dslocal
 from dslocal.api.quantization.auto_files import AutoImatrix
@@ -114,7 +115,7 @@ def test_a_killed_conversion_ends_with_the_same_bytes(
         killed(process, phase, share)
     assert any(file.name != out.name for file in out.parent.iterdir())
     with start(tmp_path / "home", "convert", "nano", str(out), "no") as process:
-        output, _ = process.communicate(timeout=240)
+        output, _ = output_of(process, limit_s=240)
     assert process.returncode == 0
     phases = [line.split()[0] for line in output.splitlines()]
     assert ("model" in phases) == (phase == "model")
@@ -135,7 +136,7 @@ def test_a_killed_quantization_ends_with_the_same_bytes(
     with start(tmp_path / "home", "quantize", str(source), str(out), ends) as process:
         killed(process, phase, share)
     with start(tmp_path / "home", "quantize", str(source), str(out), "no") as process:
-        process.communicate(timeout=240)
+        output_of(process, limit_s=240)
     assert process.returncode == 0
     assert [file.name for file in out.parent.iterdir()] == [out.name]
     assert out.read_bytes() == undisturbed["quantize"]

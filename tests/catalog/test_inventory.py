@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.cli.running import clean_environment
+from support.waiting import exit_code_of
 
 from dslocal import catalog
 from dslocal.catalog.inventory import MAX_ENTRY, model_slug
@@ -312,7 +313,7 @@ for i in range(20):
     both = [
         subprocess.Popen([sys.executable, "-P", "-c", program, mine], env=env) for mine in "abc"
     ]
-    assert [process.wait(60) for process in both] == [0, 0, 0]
+    assert [exit_code_of(process) for process in both] == [0, 0, 0]
     assert {one.name for one in catalog.installed_models()} == {
         "shared",
         *(f"own-{mine}-{i}" for mine in "abc" for i in range(0, 20, 2)),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.cli.running import Run
+from support.waiting import output_of
 
 from dslocal import catalog
 from dslocal.catalog import conversion_cache, resolve
@@ -149,9 +150,7 @@ print(bool(calls), os.stat(path).st_ino, os.stat(path).st_mtime_ns, path)
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    (first, *one), (second, *other) = (
-        process.communicate(timeout=60)[0].split() for process in both
-    )
+    (first, *one), (second, *other) = (output_of(process)[0].split() for process in both)
     assert [process.returncode for process in both] == [0, 0]
     assert {first, second} == {"True", "False"}
     assert one == other

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.cli.running import BINARY, Run
 from support.terminal.screen import Screen
-from support.waiting import wait_until
+from support.waiting import output_of, wait_until
 
 from dslocal.cli.measuring.examination import Examination
 from dslocal.engine import LlamaContext
@@ -173,7 +173,7 @@ def test_interrupted_it_says_so_and_goes_on(run: Run, small: Path) -> None:
     ) as evaluated:
         wait_until(lambda: out.exists() and out.read_bytes().count(b"\n") >= 3, evaluated)
         evaluated.send_signal(signal.SIGINT)
-        stdout, stderr = evaluated.communicate(timeout=60)
+        stdout, stderr = output_of(evaluated)
     assert (evaluated.returncode, stdout) == (130, b""), stderr
     done = len(lines(out)) - 1
     assert 2 <= done < 10

@@ -18,6 +18,7 @@ from support.cli.running import BINARY, Run
 from support.gguf.published_shapes import write_header
 from support.hub.hub_clients import hub_for_dslocal
 from support.hub.local_hub import LocalHub
+from support.waiting import output_of
 
 from dslocal.catalog import conversion_cache
 from dslocal.catalog.registry.registry_schema import CONFIG
@@ -353,7 +354,7 @@ def test_two_processes_pull_at_once(run: Run, tmp_path: Path) -> None:
             )
             for _ in range(2)
         ]
-        said = [process.communicate(timeout=60) for process in both]
+        said = [output_of(process) for process in both]
         assert [process.returncode for process in both] == [0, 0], said
         assert said[0][0] == said[1][0]
         assert hub.complete_fetches("nano-Q8_0.gguf") == 1

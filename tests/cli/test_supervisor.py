@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.cli.running import BINARY, Run, python
 from support.terminal.screen import READY, Screen
+from support.waiting import exit_code_of
 
 START = """
 import ctypes, mmap, os, signal, sys, tempfile, time
@@ -156,7 +157,7 @@ def test_signals_are_passed_on_once(number: signal.Signals) -> None:
         assert int(process.stdout.readline()) != process.pid
         process.send_signal(number)
         assert process.stdout.readline() == "1\n"
-        assert process.wait(60) == 0
+        assert exit_code_of(process) == 0
 
 
 def test_ctrl_c_on_a_terminal_comes_once(run: Run) -> None:
@@ -232,6 +233,6 @@ def test_a_file_that_is_cut_while_it_is_used(run: Run, nano: Path, tmp_path: Pat
         assert process.stdout.read(1)  # it answers
         path.write_bytes(b"")
         process.stdout.read()
-        assert process.wait(60) == 1
+        assert exit_code_of(process) == 1
         last = process.stderr.read().decode().splitlines()[-1]
     assert last.startswith("dslocal: cut.gguf: the model's file could no longer be read")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from support.checkpoints.tiny_checkpoints import write_checkpoint
-from support.waiting import wait_until
+from support.waiting import exit_code_of, output_of, wait_until
 
 import dslocal.convert as converter
 from dslocal.convert import kernels
@@ -100,7 +100,7 @@ def resumed_after_kill(checkpoint: Path, folder: Path, share: float) -> int:
         wait_until(lambda: units_done(folder) >= share * units, process)
         process.kill()
     with start(checkpoint, folder) as process:
-        output, _ = process.communicate(timeout=120)
+        output, _ = output_of(process, limit_s=120)
     assert process.returncode == 0
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in outs_in(folder))
     return int(output.split()[-1])
@@ -165,7 +165,7 @@ def test_ctrl_c_says_how_to_continue(checkpoint: Path, tmp_path: Path) -> None:
         assert process.stderr
         process.stderr.readline()  # the first line of progress: it is converting
         process.send_signal(signal.SIGINT)
-        _, complaint = process.communicate(timeout=60)
+        _, complaint = output_of(process)
     assert process.returncode == 130
     assert "repeat the command to continue" in complaint.splitlines()[-1]
     assert not out.exists()
@@ -223,7 +223,7 @@ def test_two_processes_do_not_write_one_file(checkpoint: Path, tmp_path: Path) -
         wait_until((tmp_path / "IQ4_XS.gguf.part").exists, process)
         with pytest.raises(ConversionError, match="another process is writing it"):
             converter.write_gguf(plan_of(checkpoint), outs_in(tmp_path))
-        assert process.wait(60) == 0
+        assert exit_code_of(process) == 0
     assert all(out.exists() for out in outs_in(tmp_path))
 
 

@@ -23,6 +23,7 @@ import pytest
 from support.cli.running import BINARY, Run
 from support.docs.command_words import code, own_commands, unknown_in
 from support.docs.markdown import ROOT, Block, blocks, documents
+from support.waiting import output_of
 
 from dslocal.home.paths import bundled
 
@@ -147,7 +148,7 @@ def server(environment: dict[str, str], folder: Path) -> Iterator[str]:
             yield address_of(process)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=LIMIT_S)
+            output_of(process, limit_s=LIMIT_S)
 
 
 def address_of(process: subprocess.Popen[bytes]) -> str:
@@ -180,7 +181,7 @@ def serve_and_stop(line: str, environment: dict[str, str], folder: Path) -> None
     ) as process:
         address_of(process)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=LIMIT_S)
+        output_of(process, limit_s=LIMIT_S)
 
 
 @pytest.mark.slow

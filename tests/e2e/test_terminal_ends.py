@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 from support.cli.running import BINARY, Run
 from support.terminal.screen import READY, Screen
+from support.waiting import TimeLimit, exit_code_of
 
 WAIT_S = 60
 CTRL_Z = "\x1a"
@@ -75,7 +77,7 @@ def kill(number: signal.Signals) -> Callable[[Screen], int]:
 
 def close(screen: Screen) -> int:
     screen.close_terminal()
-    return screen.process.wait(WAIT_S)
+    return exit_code_of(screen.process)
 
 
 ENDINGS = [
@@ -191,13 +193,11 @@ def test_stopped_and_continued_by_another_process(own: Run) -> None:
             for pid in (process.pid, child):
                 wait_for_state(pid, states)
         process.terminate()
-        assert process.wait(WAIT_S) == -signal.SIGTERM
+        assert exit_code_of(process) == -signal.SIGTERM
 
 
 def wait_for_state(pid: int, states: str) -> None:
-    import time
-
-    end = time.monotonic() + WAIT_S
+    limit = TimeLimit(WAIT_S)
     while (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]) not in states:
-        assert time.monotonic() < end, f"{pid} is not {states}"
+        assert not limit.is_over(), f"{pid} is not {states}"
         time.sleep(0.02)

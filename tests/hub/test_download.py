@@ -22,6 +22,7 @@ from support.hub.hub_runs import (
     shards_of,
 )
 from support.hub.local_hub import MEMBER
+from support.waiting import output_of
 
 CONVERT = ("convert", REPO, "--quant", "Q4_K_M", "--force")
 OUT = "v3-like-Q4_K_M.gguf"
@@ -179,7 +180,7 @@ def test_two_processes_download_once(calm: Rig) -> None:
         calm.start(*CONVERT, "-o", "one.gguf") as one,
         calm.start(*CONVERT, "-o", "two.gguf") as two,
     ):
-        said = [process.communicate(timeout=60)[1] for process in (one, two)]
+        said = [output_of(process)[1] for process in (one, two)]
     assert (one.returncode, two.returncode) == (0, 0), said
     assert (
         "".join(said).count(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from support.hub.hub_runs import REPO, Rig
+from support.hub.hub_runs import LIMIT_S, REPO, Rig
 from support.hub.local_hub import MEMBER, STRANGER
 
 LONG_ENOUGH_S = 50  # of waiting between tries, all together
@@ -169,7 +169,8 @@ def test_a_failure(
         *(["--revision", failure.revision] if failure.revision else []),
         *(["--stream"] if stream else []),
     ]
-    done = calm.inside(*arguments, token=failure.token)
+    silence_s = 0.3 if name == "silence" else LIMIT_S
+    done = calm.inside(*arguments, token=failure.token, silence_s=silence_s)
     assert (done.returncode, done.stdout) == (failure.code, b""), done.stderr
     said = done.stderr.decode().splitlines()
     assert len([line for line in said if line.startswith("dslocal: ")]) == 1

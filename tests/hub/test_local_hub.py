@@ -41,6 +41,7 @@ from support.hub.hub_clients import (
     resolve,
 )
 from support.hub.local_hub import MEMBER, STRANGER, LocalHub
+from support.waiting import exit_code_of
 
 
 @pytest.fixture
@@ -349,4 +350,4 @@ def test_in_a_terminal(tmp_path: Path) -> None:
         ]
         assert ask(f"{plain}/config.json").body == CONFIG
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert exit_code_of(process) == 0

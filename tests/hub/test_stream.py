@@ -35,7 +35,7 @@ from support.hub.stream_trials import (
     random_faults,
     when_a_shard_is_done,
 )
-from support.waiting import wait_until
+from support.waiting import output_of, wait_until
 
 import dslocal.convert as converter
 from dslocal.hub.repository import HubRepository
@@ -107,7 +107,7 @@ def test_interrupted_it_goes_on(middling: Path, expected: str, busy: Rig) -> Non
         when_a_shard_is_done(trial, process)
         second = busy.inside(*STREAM)
         process.send_signal(signal.SIGINT)
-        _, complaint = process.communicate(timeout=60)
+        _, complaint = output_of(process)
     assert (second.returncode, second.stdout, second.stderr.count(b"\n")) == (1, b"", 1)
     assert b"another process is writing there" in second.stderr
     assert process.returncode == 130

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
 from pathlib import Path
 
 import pytest
@@ -41,14 +40,12 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     ("script", "said"), [row[1:] for row in FAULTS], ids=[r[0] for r in FAULTS]
 )
 def test_each_fault_is_named_with_the_machine(script: Script, said: str) -> None:
-    began = time.monotonic()
     with fake_worker(script) as worker, pytest.raises(WorkerError) as raised:
         inquiry.ask(worker.endpoint)
     assert said in str(raised.value)
     assert str(worker.endpoint) in str(raised.value)
     assert raised.value.exit_code == 1
     assert raised.value.hint or "version" not in said
-    assert time.monotonic() - began < 30  # it was not waited for without end
 
 
 def test_a_worker_says_its_devices_and_its_llama_cpp() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.server.serving import Serving, serving
-from support.waiting import wait_until
+from support.waiting import exit_code_of, wait_until
 
 import dslocal.convert as converter
 
@@ -139,7 +139,7 @@ def test_a_preamble_outlives_a_kill_and_damage_is_deleted(own_home: Path, tiny: 
         first = ask(server, FIRST)
         wait_until(lambda: bool(kept(own_home)))
         os.kill(server.worker, signal.SIGKILL)
-        server.process.wait(timeout=30)
+        exit_code_of(server.process)
     with serving(own_home, *OPTIONS, models=[str(tiny)]) as server:
         second = ask(server, next_turn(FIRST, first))
         assert evaluated_again(first, second) < MAX_AGAIN

@@ -46,7 +46,7 @@ class World:
     def _offer(self, name: str) -> OfferedModel:
         @contextmanager
         def open_model() -> Iterator[OpenedModel]:
-            assert self.may_open.wait(10)
+            assert self.may_open.wait(60)
             if name == self.failing:
                 raise DslocalError("it is damaged")
             self.events.append(f"+{name}")
@@ -73,14 +73,24 @@ class World:
             lease.keep_loaded(keep_s)
         lease.release()
 
+    async def wait_for_waiting(self, count: int) -> None:
+        while self.models.waiting != count:
+            await asyncio.sleep(0.001)
+
     async def wait_for(self, *events: str) -> None:
         while self.events != list(events):
             await asyncio.sleep(0.001)
 
 
+async def take_turns() -> None:
+    """Let all that is due run."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 def run(world: World, body: Callable[[], Awaitable[None]]) -> None:
     async def main() -> None:
-        await asyncio.wait_for(body(), 20)
+        await asyncio.wait_for(body(), 60)
 
     asyncio.run(main())
     world.models.close()
@@ -133,18 +143,24 @@ def test_a_model_is_unloaded_when_its_time_is_over(keep_s: float) -> None:
     assert world.evictions == 0
 
 
-def test_a_request_before_its_time_is_over_keeps_a_model() -> None:
+def test_a_request_before_its_time_is_over_keeps_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World("a")
 
     async def body() -> None:
-        await world.use("a", 0.2)
+        loop, now = asyncio.get_running_loop(), [0.0]
+        monkeypatch.setattr(loop, "time", lambda: now[0])
+        await world.use("a", 60)
         lease = await world.models.lease(world.models.find("a"))
-        await asyncio.sleep(0.4)
+        now[0] += 100
+        await take_turns()
         assert world.events == ["+a"]
         lease.keep_loaded(math.inf)
         lease.release()
-        await asyncio.sleep(0.3)
+        now[0] += 100
+        await take_turns()
+        await world.use("a")  # would wait for a model that is leaving, and load it again
         assert world.events == ["+a"]
+        monkeypatch.undo()
 
     run(world, body)
 
@@ -191,8 +207,7 @@ def test_who_asks_for_a_model_being_loaded_shares_it() -> None:
     async def body() -> None:
         world.may_open.clear()
         tasks = [asyncio.create_task(world.use("b")) for _ in range(3)]
-        await asyncio.sleep(0.05)
-        assert world.models.waiting == 3
+        await world.wait_for_waiting(3)
         world.may_open.set()
         await asyncio.gather(*tasks)
 
@@ -206,7 +221,7 @@ def test_too_many_wait() -> None:
     async def body() -> None:
         world.may_open.clear()
         first = asyncio.create_task(world.use("a"))
-        await asyncio.sleep(0.05)
+        await world.wait_for_waiting(1)
         with pytest.raises(ApiError) as refused:
             await world.use("a")
         assert refused.value.status == 429
@@ -222,10 +237,9 @@ def test_who_leaves_while_waiting_holds_nothing() -> None:
     async def body() -> None:
         world.may_open.clear()
         leaving = asyncio.create_task(world.use("a"))
-        await asyncio.sleep(0.05)
+        await world.wait_for_waiting(1)
         leaving.cancel()
-        await asyncio.sleep(0.05)
-        assert world.models.waiting == 0  # takes no place from those who wait
+        await world.wait_for_waiting(0)  # takes no place from those who wait
         world.may_open.set()
         await world.use("b")
         await world.use("a")
@@ -297,7 +311,7 @@ def test_a_stop_refuses_who_waits_and_who_comes() -> None:
     async def body() -> None:
         world.may_open.clear()
         waiting = asyncio.create_task(world.use("a"))
-        await asyncio.sleep(0.05)
+        await world.wait_for_waiting(1)
         world.models.stop()
         for asked in (waiting, asyncio.create_task(world.use("a"))):
             with pytest.raises(ApiError) as refused:

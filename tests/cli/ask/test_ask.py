@@ -14,6 +14,7 @@ import pytest
 from support.cli.ask_contract import BOXED, LIMA, PERU, SUM
 from support.cli.running import BINARY, Run, python
 from support.terminal.screen import Screen
+from support.waiting import output_of
 
 BABBLE = (
     "--no-think",
@@ -212,7 +213,7 @@ def test_interrupted(run: Run, form: str) -> None:
         while form != "plain" and b"incoherence\n" not in began[:-1]:
             began += watched.read(1)
         asked.send_signal(signal.SIGINT)
-        out, err = asked.communicate(timeout=60)
+        out, err = output_of(asked)
     out, err = (began + out, err) if form == "plain" else (out, began + err)
     assert asked.returncode == 130, err
     assert err.decode().splitlines()[0] == f"dslocal: {ADVICE}"
@@ -269,7 +270,7 @@ def test_interrupted_in_the_second_answer(run: Run) -> None:
         while b"seed 1\n" not in asked.stderr.readline():
             pass
         asked.send_signal(signal.SIGINT)
-        out, _ = asked.communicate(timeout=60)
+        out, _ = output_of(asked)
     assert asked.returncode == 130
     samples = json.loads(out)["samples"]
     assert 1 <= len(samples) < 30
@@ -294,7 +295,7 @@ def test_a_reader_that_leaves(run: Run) -> None:
         f' ${{PIPESTATUS[0]}}"'
     )
     done = subprocess.run(
-        ["bash", "-c", script], env=run.env(), capture_output=True, check=False, timeout=30
+        ["bash", "-c", script], env=run.env(), capture_output=True, check=False, timeout=120
     )
     assert done.stdout.split()[-1] == b"141"
     assert done.stderr.decode().splitlines() == [f"dslocal: {ADVICE}", f"dslocal: {BYPASSED}"]

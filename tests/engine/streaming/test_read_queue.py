@@ -106,7 +106,7 @@ def test_few_guesses_are_read_at_a_time(allowed: int) -> None:
 
     group = queue.submit([guess] * 6, Urgency.GUESS, 1)
     for _ in range(allowed):
-        assert reads.acquire(timeout=10)
+        assert reads.acquire(timeout=60)
     queue.submit([lambda: None], Urgency.NOW, 1).wait(never)  # a thread is free for it
     assert not reads.acquire(blocking=False)
     go.set()

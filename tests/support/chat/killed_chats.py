@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from support.cli.running import BINARY, Run
 from support.terminal.screen import READY, Screen
-from support.waiting import wait_until
+from support.waiting import TimeLimit, exit_code_of, wait_until
 
 from dslocal.chat import StoredConversation, load_conversation
 from dslocal.prompts import Message
@@ -66,7 +66,7 @@ class Trials:
                 time.sleep(self.dice.uniform(0, ANSWER_S))
             self.kills[where] = self.kills.get(where, 0) + 1
             _kill(chat.process.pid, child_only=self.dice.random() < 0.5)
-            chat.process.wait(60)
+            exit_code_of(chat.process)
         new = {file.name for file in self.folder.glob("*.jsonl")} - before
         if self.saved is None and new:
             self.saved = _free(self.folder / new.pop())
@@ -106,13 +106,13 @@ def _answered(history: list[Message]) -> list[str]:
 
 def _free(file: Path) -> StoredConversation:
     """Wait until the killed process has let go of ``file``, and return the conversation in it."""
-    end = time.monotonic() + 60
+    limit = TimeLimit()
     while True:
         saved = load_conversation(file)
         if saved.lock():
             saved.close()
             return saved
-        assert time.monotonic() < end, f"{file} is still held"
+        assert not limit.is_over(), f"{file} is still held"
         time.sleep(0.02)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.waiting import run_to_end
 
 from dslocal.cli.main import main
 
@@ -36,14 +37,8 @@ class Run:
         cwd: Path | None = None,
     ) -> Done:
         command = [str(BINARY), *map(str, args)]
-        return subprocess.run(
-            command,
-            input=stdin,
-            env=self.env(env),
-            cwd=cwd or self.home,
-            capture_output=True,
-            timeout=LIMIT_S,
-            check=False,
+        return run_to_end(
+            command, sent=stdin, env=self.env(env), cwd=cwd or self.home, limit_s=LIMIT_S
         )
 
     def inside(
@@ -99,6 +94,4 @@ def python(
         *args,
     ]  # -P: not the checkout, should it be the current folder
     environment = clean_environment() | dict(env or {})
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
+    return run_to_end(command, sent="", env=environment, limit_s=LIMIT_S)

@@ -39,7 +39,7 @@ class Tokens:
         cut_after: How many tokens come before the connection is cut; None for all.
         half_line: Whether half an event comes before the cut.
         pause_s: Before each token.
-        at_once_after_s: All events come at once after so long, as through a proxy that buffers.
+        held_back: All events come at once after this was called, as through a proxy that buffers.
     """
 
     ids: Sequence[int]
@@ -49,7 +49,7 @@ class Tokens:
     cut_after: int | None = None
     half_line: bool = False
     pause_s: float = 0.0
-    at_once_after_s: float = 0.0
+    held_back: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -260,8 +260,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._chunk(b"")
             return
         events = list(events_of(self.fake.kind, reply, body))
-        if reply.at_once_after_s:
-            time.sleep(reply.at_once_after_s)
+        if reply.held_back is not None:
+            reply.held_back()
             self._chunk(b"".join(events))
             self._chunk(b"")
             return

@@ -23,6 +23,7 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.utils import close_session
 from support.cli.running import BINARY, Done, Run, clean_environment
 from support.hub.local_hub import LocalHub
+from support.waiting import output_of
 
 import dslocal.convert as converter
 from dslocal.gguf.header import read_header
@@ -104,11 +105,20 @@ class Rig:
     ) -> subprocess.CompletedProcess[str]:
         """Run dslocal as a process."""
         with self.start(*args, env=env) as process:
-            out, err = process.communicate(timeout=LIMIT_S)
+            out, err = output_of(process, limit_s=LIMIT_S)
         return subprocess.CompletedProcess(list(map(str, args)), process.returncode, out, err)
 
-    def inside(self, *args: str | Path, token: str = "", offline: bool = False) -> Done:
-        """The same without a process, and without waiting between tries."""
+    def inside(
+        self,
+        *args: str | Path,
+        token: str = "",
+        offline: bool = False,
+        silence_s: float = LIMIT_S,
+    ) -> Done:
+        """The same without a process, and without waiting between tries.
+
+        After ``silence_s`` without a byte the hub is given up.
+        """
         settings: dict[str, object] = {
             "ENDPOINT": self.hub.url,
             "HF_HUB_CACHE": str(self.hf / "hub"),
@@ -117,14 +127,14 @@ class Rig:
         settings |= {
             "HF_TOKEN_PATH": str(self.hf / "token"),
             "HF_HUB_DISABLE_TELEMETRY": True,
-            "HF_HUB_DOWNLOAD_TIMEOUT": 0.3,
+            "HF_HUB_DOWNLOAD_TIMEOUT": silence_s,
         }
         with pytest.MonkeyPatch.context() as patch:
             for name, value in settings.items():
                 patch.setattr(constants, name, value)
             patch.setattr(ssl, "create_default_context", _CONTEXTS)
             patch.setattr(typer.main, "get_command", _COMMANDS)
-            for name, value in {"TIMEOUT_S": 0.3, "pause": self._pause}.items():
+            for name, value in {"TIMEOUT_S": silence_s, "pause": self._pause}.items():
                 patch.setattr(http, name, value)
             close_session()
             try:

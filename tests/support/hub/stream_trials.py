@@ -16,7 +16,7 @@ from typing import Any
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.hub.hub_answers import Exchange, deliveries
 from support.hub.hub_runs import REPO, DiskWatch, Rig, sha256, shards_of
-from support.waiting import wait_until
+from support.waiting import output_of, wait_until
 
 OUT = "v3-like-Q4_K_M.gguf"
 SLACK = 400_000  # bytes that notes, tokenizer and configuration may take
@@ -108,7 +108,7 @@ class Trial:
                     if left:
                         left[0](self, process)
                         process.kill()
-                    _, self.stderr = process.communicate(timeout=180)
+                    _, self.stderr = output_of(process, limit_s=180)
                 self.code = process.returncode
                 if self.code == -signal.SIGKILL:
                     self.kills += 1

@@ -18,7 +18,7 @@ from typing import Any
 import httpx2
 import pytest
 from support.cli.running import BINARY, clean_environment
-from support.waiting import wait_until
+from support.waiting import TimeLimit, exit_code_of, wait_until
 
 from dslocal.server import discovery
 from dslocal.server.discovery import RunningServer
@@ -66,8 +66,8 @@ class Serving:
         )
 
     def _wait(self) -> int:
-        began = time.monotonic()
-        while time.monotonic() < began + START_S and self.process.poll() is None:
+        limit = TimeLimit(START_S)
+        while not limit.is_over() and self.process.poll() is None:
             if found := re.search(r" at http://\S+:(\d+)/v1: ", self.log):
                 return int(found[1])
             time.sleep(0.02)
@@ -136,19 +136,19 @@ class Serving:
 
     def kill(self) -> None:
         os.kill(self.worker, signal.SIGKILL)
-        self.process.wait(timeout=60)
+        exit_code_of(self.process)
 
     def stop(self) -> int:
         """Send SIGTERM and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        return exit_code_of(self.process)
 
     def close(self) -> None:
         self.http.close()
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(timeout=60)
+                exit_code_of(self.process)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

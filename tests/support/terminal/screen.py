@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from support.waiting import TimeLimit
+
 LIMIT_S = 90
 ROWS, COLUMNS = 30, 100
 IDLE_LOOKS = 5
@@ -124,14 +126,14 @@ class Screen:
 
         Fails when none of them comes.
         """
-        end = time.monotonic() + LIMIT_S
+        limit = TimeLimit(LIMIT_S)
         while True:
             shown = self.text[self._seen :]
             stops = [at + len(text) for text in texts if (at := shown.find(text)) >= 0]
             if stops:
                 self._seen += min(stops)
                 return shown[: min(stops)]
-            assert time.monotonic() < end, f"{texts} did not come; shown: {shown[-2000:]!r}"
+            assert not limit.is_over(), f"{texts} did not come; shown: {shown[-2000:]!r}"
             assert self._read() or self.process.poll() is None, (
                 f"it ended without {texts}; shown: {shown[-2000:]!r}"
             )
@@ -150,17 +152,17 @@ class Screen:
         """Wait until every thread of the program and of its children sleeps, as far as can be seen:
         on Linux.
         """
-        end = time.monotonic() + LIMIT_S
+        limit = TimeLimit(LIMIT_S)
         seen = 0
         while seen < IDLE_LOOKS:
-            assert time.monotonic() < end, "it is never idle"
+            assert not limit.is_over(), "it is never idle"
             self._read(0.02)
             seen = 0 if _is_busy(self.process.pid) else seen + 1
 
     def leave(self) -> int:
         """Return the exit code, once the program has ended and all that it wrote was read."""
-        end = time.monotonic() + LIMIT_S
-        while self.process.poll() is None and time.monotonic() < end:
+        limit = TimeLimit(LIMIT_S)
+        while self.process.poll() is None and not limit.is_over():
             self._read()
         while self._read():
             pass
