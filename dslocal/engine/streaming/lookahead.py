@@ -6,9 +6,6 @@ layer's, and the mean of what the layers between them added for earlier tokens i
 V3-shaped model, 79 % of the guesses were right without that mean and 96 % with it; of those that
 were not in memory, the same.
 
-The layer after the next is guessed in the same way, from what the next one's router is expected to
-see.
-
 Whether guesses pay is measured, once experts fill the memory: some tokens in a row are evaluated
 with guesses and some without, in turns. Guesses continue only if those tokens were quicker.
 """
@@ -92,17 +89,8 @@ class LookAhead:
         Returns:
             Their numbers; None where the layers have no routers that can be read.
         """
-        return self.choose(layer, self.expected(layer, hidden))
-
-    def expected(self, layer: int, hidden: NDArray[Any]) -> NDArray[Any]:
-        """Return what the router of ``layer`` will probably see, ``[tokens, width]``.
-
-        Args:
-            layer: The layer.
-            hidden: What the router of the layer before it saw, or is expected to see.
-        """
-        expected: NDArray[Any] = self._with_norm_of(layer, hidden) + self._changes.get(layer, 0.0)
-        return expected
+        expected = self._with_norm_of(layer, hidden) + self._changes.get(layer, 0.0)
+        return self.choose(layer, expected)
 
     def choose(self, layer: int, hidden: NDArray[Any]) -> list[int] | None:
         """Return the experts that the router of ``layer`` chooses, the likeliest first.

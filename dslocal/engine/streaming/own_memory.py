@@ -183,10 +183,6 @@ class OwnMemory(ExpertStore):
         kept = self._pools[tensor.expert_bytes].find(_ExpertKey(tensor, expert))
         return 0 if kept else tensor.expert_bytes
 
-    def is_being_read(self, tensor: ExpertTensor, expert: int) -> bool:
-        """See :meth:`ExpertStore.is_being_read`."""
-        return _ExpertKey(tensor, expert) in self._loading
-
     def fetch(self, tensor: ExpertTensor, expert: int) -> None:
         """See :meth:`ExpertStore.fetch`."""
         one = _ExpertKey(tensor, expert)

@@ -1,10 +1,9 @@
 """Threads that read the most urgent pieces first, and groups of reads that can be waited for.
 
-Four urgencies: what the present layer multiplies with next, what a later layer is sure to need,
-guesses for the next layer, and guesses for the layer after it. A guess is started only while
-nothing else waits, and is dropped as soon as its layer's experts are known. Two are read at a time,
-so that a read that is certain is delayed by one read at most; more only while nearly all guesses
-are right (``max_guesses``).
+Three urgencies: what the present layer multiplies with next, what a later layer is sure to need,
+and guesses. A guess is started only while nothing else waits, and is dropped as soon as the next
+layer's experts are known. Two are read at a time, so that a read that is certain is delayed by one
+read at most; more only while nearly all guesses are right (``max_guesses``).
 """
 
 from __future__ import annotations
@@ -26,16 +25,14 @@ class Urgency(IntEnum):
     NOW = 0
     SOON = 1
     GUESS = 2
-    FAR_GUESS = 3
 
 
 class ReadGroup:
     """Reads that are waited for together."""
 
-    def __init__(self, count: int, rest: Iterable[Read] = ()) -> None:
-        """Expect ``count`` reads; ``rest`` is left to what waits, after them."""
+    def __init__(self, count: int) -> None:
+        """Expect ``count`` reads."""
         self._left = count
-        self._rest = list(rest)
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
         self._done = threading.Event()
@@ -45,7 +42,7 @@ class ReadGroup:
     @property
     def is_done(self) -> bool:
         """Return whether all reads are done, and none has failed."""
-        return self._done.is_set() and self._failure is None and not self._rest
+        return self._done.is_set() and self._failure is None
 
     def finish_one(self, failure: BaseException | None = None) -> None:
         """Take note that one is done, or has failed."""
@@ -56,7 +53,7 @@ class ReadGroup:
                 self._done.set()
 
     def wait(self, is_aborted: Callable[[], bool]) -> None:
-        """Wait until all are done, and do the rest.
+        """Wait until all are done.
 
         Raises:
             KeyboardInterrupt: ``is_aborted`` says so.
@@ -67,8 +64,6 @@ class ReadGroup:
                 raise KeyboardInterrupt
         if self._failure is not None:
             raise self._failure
-        while self._rest:
-            self._rest.pop()()
 
 
 class _Waiting(NamedTuple):
@@ -100,43 +95,25 @@ class ReadQueue:
         for thread in self._threads:
             thread.start()
 
-    def submit(
-        self, reads: Iterable[Read], urgency: Urgency, layer: int, rest: Iterable[Read] = ()
-    ) -> ReadGroup:
+    def submit(self, reads: Iterable[Read], urgency: Urgency, layer: int) -> ReadGroup:
         """Queue ``reads`` for a layer, in this order and behind others that are as urgent.
-
-        Args:
-            reads: What the threads do.
-            urgency: How soon it is needed.
-            layer: The layer that needs it.
-            rest: What is left to the thread that waits, because it takes no thread of its own: to
-                wait for reads that others have begun.
 
         Returns:
             The group, which can be waited for.
         """
         listed = list(reads)
-        group = ReadGroup(len(listed), rest)
-        if not listed:
-            return group
+        group = ReadGroup(len(listed))
         with self._changed:
             self._waiting[urgency].extend(_Waiting(read, group, layer) for read in listed)
             self._changed.notify(len(listed))
         return group
 
     def forget(self, layer: int) -> None:
-        """Drop reads ahead for ``layer`` that have not started, and guesses up to that layer."""
+        """Drop reads ahead for ``layer`` that have not started, and all guesses."""
         with self._changed:
             self._waiting[Urgency.GUESS].clear()
-            for urgency in (Urgency.SOON, Urgency.FAR_GUESS):
-                ahead = self._waiting[urgency]
-                self._waiting[urgency] = deque(one for one in ahead if one.layer != layer)
-
-    def forget_guesses(self) -> None:
-        """Drop all guesses that are not being read."""
-        with self._changed:
-            self._waiting[Urgency.GUESS].clear()
-            self._waiting[Urgency.FAR_GUESS].clear()
+            soon = self._waiting[Urgency.SOON]
+            self._waiting[Urgency.SOON] = deque(one for one in soon if one.layer != layer)
 
     def forget_all(self) -> None:
         """Drop all reads that have not started; nothing may wait for them."""
@@ -164,7 +141,7 @@ class ReadQueue:
                 if urgency is None:
                     return
                 waiting = self._waiting[urgency].popleft()
-                if urgency >= Urgency.GUESS:
+                if urgency is Urgency.GUESS:
                     self._guesses += 1
             failure: BaseException | None = None
             try:
@@ -172,7 +149,7 @@ class ReadQueue:
             except BaseException as e:  # raised by what waits
                 failure = e
             waiting.group.finish_one(failure)
-            if urgency >= Urgency.GUESS:
+            if urgency is Urgency.GUESS:
                 with self._changed:
                     self._guesses -= 1
                     self._changed.notify()
@@ -182,8 +159,6 @@ class ReadQueue:
         for urgency in (Urgency.NOW, Urgency.SOON):
             if self._waiting[urgency]:
                 return urgency
-        if self._guesses < self.max_guesses:
-            for urgency in (Urgency.GUESS, Urgency.FAR_GUESS):
-                if self._waiting[urgency]:
-                    return urgency
+        if self._waiting[Urgency.GUESS] and self._guesses < self.max_guesses:
+            return Urgency.GUESS
         return None

@@ -24,10 +24,6 @@ class ExpertStore(ABC):
         """Return how many bytes of an expert have to be read, which may be needed later."""
 
     @abstractmethod
-    def is_being_read(self, tensor: ExpertTensor, expert: int) -> bool:
-        """Return whether a thread is in :meth:`fetch` with an expert, so that others wait there."""
-
-    @abstractmethod
     def fetch(self, tensor: ExpertTensor, expert: int) -> None:
         """Return when an expert can be used without waiting for the disk.
 
@@ -74,10 +70,6 @@ class PageCache(ExpertStore):
         if address and self._sees_residency:
             return self._reader.calls.missing(address, tensor.expert_bytes)
         return tensor.expert_bytes
-
-    def is_being_read(self, tensor: ExpertTensor, expert: int) -> bool:
-        """See :meth:`ExpertStore.is_being_read`. Nobody waits: the system joins such reads."""
-        return False
 
     def fetch(self, tensor: ExpertTensor, expert: int) -> None:
         """See :meth:`ExpertStore.fetch`."""

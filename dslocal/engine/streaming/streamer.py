@@ -44,7 +44,6 @@ HEAD_BYTES = NAME_OFFSET + len(ROUTER) - OP_OFFSET  # of a node: its operation u
 MAPPED = b"_Mapped"  # ends the name of a buffer that is a mapped file
 MOST_EXPERTS = 0.5  # the share of a layer's experts from which on the whole next layer is read
 MAX_GUESS_TOKENS = 8  # tokens of a batch for which single experts are guessed
-FAR_SURE = 0.8  # the share of right guesses two layers ahead from which on they are read
 SURE = 0.9  # the share of right guesses from which on all threads read them
 MEAN_LAYERS = 50  # that this share is the mean of, roughly
 
@@ -101,10 +100,8 @@ class ExpertStreamer(GraphObserver):
         self._elsewhere: set[str] = set()  # tensors that are not in mapped memory, but on a GPU
         self._groups: dict[str, ReadGroup] = {}  # what each tensor's multiplication waits for
         self._router_inputs: dict[int, int] = {}
-        # Experts by layer, of the present graph, as guessed one layer and two layers before.
-        self._guessed: dict[int, set[int]] = {}
-        self._far_guessed: dict[int, set[int]] = {}
-        self._right_share = self._far_right_share = 0.0  # of the guesses for the last layers
+        self._guessed: dict[int, set[int]] = {}  # experts by layer, of the present graph
+        self._right_share = 0.0  # of the guesses for the last layers
         self._graph_tokens = 0
         self._graph_began = self._last_choice = 0.0
         self._last_layer = -1
@@ -166,7 +163,6 @@ class ExpertStreamer(GraphObserver):
         self._queue.forget_all()
         self._store.begin_graph()
         self._guessed.clear()
-        self._far_guessed.clear()
         if self._graph_tokens == 1:
             self._trial.record(self._last_choice - self._graph_began)
         self._graph_began = time.perf_counter()
@@ -176,41 +172,34 @@ class ExpertStreamer(GraphObserver):
     def _request(self, layer: int, experts: Sequence[int]) -> None:
         """Queue the reads of a layer's chosen experts, in the order of need."""
         self._queue.forget(layer)
-        self._count_guesses(layer, experts)
-        for tensor in self._order[layer]:
-            if tensor.name not in self._elsewhere:
-                self._groups[tensor.name] = self._read_missing(tensor, experts)
-
-    def _count_guesses(self, layer: int, experts: Sequence[int]) -> None:
-        """Take note of how many guesses for a layer were right."""
         guessed = self._guessed.pop(layer, set())
         if guessed:
-            right = len(guessed.intersection(experts))
-            self._use.add(guessed=len(guessed), guessed_right=right)
-            self._right_share += (right / len(guessed) - self._right_share) / MEAN_LAYERS
-            is_sure = self._right_share >= SURE
-            self._queue.max_guesses = self.way.threads if is_sure else MAX_GUESSES
-        guessed = self._far_guessed.pop(layer, set())
-        if guessed:
-            right = len(guessed.intersection(experts))
-            self._far_right_share += (right / len(guessed) - self._far_right_share) / MEAN_LAYERS
+            self._count_guesses(len(guessed), len(guessed.intersection(experts)))
+        for tensor in self._order[layer]:
+            if tensor.name not in self._elsewhere:
+                reads = self._missing_reads(tensor, experts)
+                self._groups[tensor.name] = self._queue.submit(reads, Urgency.NOW, layer)
 
-    def _read_missing(self, tensor: ExpertTensor, experts: Iterable[int]) -> ReadGroup:
-        """Queue the reads of those experts that are not in memory, and count them."""
+    def _count_guesses(self, guessed: int, right: int) -> None:
+        """Take note of how many guesses for a layer were right."""
+        self._use.add(guessed=guessed, guessed_right=right)
+        self._right_share += (right / guessed - self._right_share) / MEAN_LAYERS
+        is_sure = self._right_share >= SURE
+        self._queue.max_guesses = self.way.threads if is_sure else MAX_GUESSES
+
+    def _missing_reads(self, tensor: ExpertTensor, experts: Iterable[int]) -> list[partial[None]]:
+        """Return the reads of those experts that are not in memory, and count them."""
         reads: list[partial[None]] = []
-        begun: list[partial[None]] = []
         needed = missing = 0
         for expert in experts:
             absent = self._store.use(tensor, expert)
             if absent:
-                is_begun = self._store.is_being_read(tensor, expert)
-                listed = begun if is_begun else reads
-                listed.append(partial(self._store.fetch, tensor, expert))
+                reads.append(partial(self._store.fetch, tensor, expert))
             needed += tensor.expert_bytes
             missing += absent
         if tensor.name in self._placed:
             self._use.add(needed_bytes=needed, missing_bytes=missing)
-        return self._queue.submit(reads, Urgency.NOW, tensor.layer, rest=begun)
+        return reads
 
     def _read_ahead(
         self, layer: int, node: GraphTensor, chosen: NDArray[Any], *, is_whole: bool
@@ -232,7 +221,7 @@ class ExpertStreamer(GraphObserver):
         self._look_ahead.learn(layer, hidden)
         if is_open and self._trial.is_on:
             guess = partial(self._guess, following, hidden)
-            self._queue.submit([guess], Urgency.SOON, following)
+            self._queue.submit([guess], Urgency.GUESS, following)
 
     def _are_most(self, layer: int, experts: Sequence[int], n_tokens: int) -> bool:
         """Return whether several tokens need so many experts that a layer is read whole."""
@@ -249,43 +238,24 @@ class ExpertStreamer(GraphObserver):
                 self._queue_ahead(following, experts, Urgency.SOON)
 
     def _guess(self, layer: int, hidden: NDArray[np.float32]) -> None:
-        """Guess the experts of a layer and queue their reads; runs in a thread of the queue.
-
-        The same for the layer after it, while nearly all guesses are right: else the disk would
-        have nothing to do from when the layer's are read until that layer chooses.
-        """
-        expected = self._look_ahead.expected(layer, hidden)
-        experts = self._look_ahead.choose(layer, expected)
-        if not experts or self._last_layer != layer - 1:
-            return
-        self._guessed[layer] = set(experts)
-        self._queue.forget_guesses()  # those of the layer before, for this one
-        self._queue_ahead(layer, experts, Urgency.GUESS)
-        after = layer + 1
-        if self._right_share < SURE or after not in self._order or self._is_by_token(after):
-            return
-        experts = self._look_ahead.choose(after, self._look_ahead.expected(after, expected))
+        """Guess the experts of a layer and queue their reads; runs in a thread of the queue."""
+        experts = self._look_ahead.guess(layer, hidden)
         if experts and self._last_layer == layer - 1:
-            self._far_guessed[after] = set(experts)
-            if self._far_right_share >= FAR_SURE:
-                self._queue_ahead(after, experts, Urgency.FAR_GUESS)
+            self._guessed[layer] = set(experts)
+            self._queue_ahead(layer, experts, Urgency.GUESS)
 
     def _queue_ahead(self, layer: int, experts: Iterable[int], urgency: Urgency) -> None:
         """Queue reads for a later layer, as far as llama.cpp has that mapped, and so may use it."""
         listed = list(experts)
         for tensor in self._order[layer]:
             if tensor.name in self._addresses and tensor.name not in self._elsewhere:
-                reads = [
-                    partial(self._fetch_ahead, tensor, expert)
-                    for expert in listed
-                    if self._store.missing(tensor, expert)
-                ]
+                reads = [partial(self._fetch_ahead, tensor, expert) for expert in listed]
                 self._queue.submit(reads, urgency, layer)
 
     def _fetch_ahead(self, tensor: ExpertTensor, expert: int) -> None:
         """Read an expert before it is certain that it is needed now, where it is missing."""
         absent = self._store.missing(tensor, expert)
-        if absent and not self._store.is_being_read(tensor, expert):
+        if absent:
             graph = self._graph_began
             self._store.fetch(tensor, expert)
             is_in_time = self._last_layer < tensor.layer and self._graph_began == graph

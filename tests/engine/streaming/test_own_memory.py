@@ -183,24 +183,6 @@ def test_an_expert_is_read_once_while_there_is_room(kept: MappedModel, calls: Co
     assert calls.read_direct == [tensor.extent(2).whole_pages()]
 
 
-def test_a_read_that_has_begun_is_known(kept: MappedModel, calls: ColdCalls) -> None:
-    """Proves it while the disk is at work, and not before or after."""
-    tensor = kept.tensors[0]
-    seen: list[bool] = []
-    read = calls.read
-
-    def look(fd: int, buffer: memoryview, start: int, nbytes: int) -> None:
-        seen.append(kept.store.is_being_read(tensor, 2))
-        read(fd, buffer, start, nbytes)
-
-    calls.read = look  # type: ignore[method-assign]
-    assert not kept.store.is_being_read(tensor, 2)
-    kept.store.fetch(tensor, 2)
-    assert seen
-    assert all(seen)
-    assert not kept.store.is_being_read(tensor, 2)
-
-
 def test_what_was_not_used_for_longest_makes_room(kept: MappedModel) -> None:
     tensor = kept.tensors[0]
     for n in range(3):

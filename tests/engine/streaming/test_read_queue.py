@@ -35,7 +35,7 @@ class Blocked:
 
     def finish(self) -> list[str]:
         """Let all go, and return in which order they started."""
-        last = self.queue.submit([lambda: None], Urgency.FAR_GUESS, 9)
+        last = self.queue.submit([lambda: None], Urgency.GUESS, 9)
         self._go.set()
         last.wait(never)
         self.queue.close()
@@ -60,37 +60,6 @@ def test_what_a_layer_knows_replaces_what_was_expected_of_it() -> None:
     blocked.queue.forget(1)
     blocked.add("certain", Urgency.NOW, 1)
     assert blocked.finish() == ["certain", "later"]
-
-
-def test_guesses_for_a_layer_wait_for_those_for_the_layer_before() -> None:
-    """Proves the order, and that a far guess goes when its own layer has chosen, not before."""
-    blocked = Blocked()
-    blocked.add("far", Urgency.FAR_GUESS, 3)
-    blocked.add("too late", Urgency.FAR_GUESS, 2)
-    blocked.queue.forget(2)
-    blocked.add("near", Urgency.GUESS, 3)
-    assert blocked.finish() == ["near", "far"]
-
-
-def test_new_guesses_replace_old_ones() -> None:
-    blocked = Blocked()
-    blocked.add("near", Urgency.GUESS, 2)
-    blocked.add("far", Urgency.FAR_GUESS, 3)
-    blocked.add("certain", Urgency.SOON, 3)
-    blocked.queue.forget_guesses()
-    assert blocked.finish() == ["certain"]
-
-
-def test_what_waits_does_the_rest_itself() -> None:
-    """Proves that the rest is done once, and that a group is not done before."""
-    queue, done = ReadQueue(1), []
-    group = queue.submit([], Urgency.NOW, 1, rest=[lambda: done.append(threading.get_ident())])
-    assert not group.is_done
-    group.wait(never)
-    group.wait(never)
-    queue.close()
-    assert group.is_done
-    assert done == [threading.get_ident()]
 
 
 @pytest.mark.parametrize("allowed", [MAX_GUESSES, MAX_GUESSES + 1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +18,8 @@ from dslocal.engine.graph import EvalCallback, GraphObserver
 from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.mtp_draft import MtpDrafter
 from dslocal.engine.speculation.speculation import Speculation
-from dslocal.engine.streaming import opening, streamer
+from dslocal.engine.streaming import opening
 from dslocal.engine.streaming.expert_layout import ExpertTensor, Extent, read_layout
-from dslocal.engine.streaming.read_queue import Read, ReadGroup, ReadQueue, Urgency
 from dslocal.errors import EngineError
 from dslocal.plan.load_config import LoadConfig
 
@@ -224,40 +222,6 @@ def test_pieces_are_those_of_the_chosen_experts(v3: Path, monkeypatch: pytest.Mo
         use = context.streamer.use
     assert set(calls.requested) <= known
     assert use.guessed >= use.guessed_right > 0
-
-
-def test_two_layers_ahead_are_read_while_guesses_are_right(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Proves that they come two layers before their own, and change no logits."""
-    path = write_moe(tmp_path, "deepseek-v2-lite")
-    with loaded(path, stream=False) as context:
-        expected = greedy_logits(context, 6)
-    monkeypatch.setattr(streamer, "SURE", 0.0)
-    far: list[int] = []
-    submit = ReadQueue.submit
-
-    def record(
-        queue: ReadQueue,
-        reads: Iterable[Read],
-        urgency: Urgency,
-        layer: int,
-        rest: Iterable[Read] = (),
-    ) -> ReadGroup:
-        if urgency is Urgency.FAR_GUESS:
-            far.append(layer)
-        return submit(queue, reads, urgency, layer, rest)
-
-    monkeypatch.setattr(ReadQueue, "submit", record)
-    for share in (1.1, 0.0):
-        monkeypatch.setattr(streamer, "FAR_SURE", share)
-        with streaming(path, monkeypatch) as context:
-            assert context.streamer is not None
-            context.streamer.allow_guesses(True)
-            assert np.array_equal(greedy_logits(context, 6), expected)
-        first_of_graph = min(read_layout(path).layers)
-        assert bool(far) == (share == 0.0)
-        assert all(layer >= first_of_graph + 2 for layer in far)
 
 
 def test_drafts_of_an_mtp_layer_are_streamed_too(
