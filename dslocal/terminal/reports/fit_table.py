@@ -26,7 +26,7 @@ MAX_NAME = 31  # characters
 ROW = "{:<2}{:<31} {} {:>4} {:>5} {:>7} {:>5}"
 RUNS_ON = {
     "gpu": "GPU",
-    "offload": "GPU+CPU",
+    "offload": "both",  # the GPU and the CPU
     "cpu": "CPU",
     "workers": "RPC",
     "ssd": "SSD",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from dslocal.cli.chatting.introduction import introduction
 from dslocal.cli.session_setup import ModelFile
 from dslocal.gguf.header import read_header
 from dslocal.prompts import FAMILIES
+from dslocal.terminal.reports import fit_table
 
 GROUPS = {
     "cannot run here": ("–", ["no"]),
@@ -22,7 +24,7 @@ GROUPS = {
     "slow: less than 8 tokens a second": (None, ["gpu", "offload", "cpu"]),
     "runs well here": (None, ["gpu", "offload", "cpu"]),
 }
-PLACES = {"gpu": "GPU", "offload": "GPU+CPU", "cpu": "CPU", "ssd": "SSD", "no": "–"}
+PLACES = {"gpu": "GPU", "offload": "both", "cpu": "CPU", "ssd": "SSD", "no": "–"}
 
 
 def middle(row: dict[str, Any]) -> float:
@@ -57,6 +59,38 @@ def test_table(run: Run, args: list[str]) -> None:
             assert len(line) == len(header)  # the figures are below their titles
     assert seen == set(rows)
     assert titles == [title for title in GROUPS if title in titles]  # what runs well stands last
+
+
+LARGE_MACHINES = [
+    ["--ram", "128GB", "--vram", "24GB"],
+    ["--ram", "512GB", "--vram", "80GB"],
+    ["--ram", "2TB", "--vram", "80GB", "--quant", "Q8_0"],
+]
+
+
+@pytest.mark.parametrize("args", LARGE_MACHINES, ids=" ".join)
+def test_no_row_is_wider_than_a_terminal(
+    run: Run,
+    args: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each model of the catalog, in each of its quantizations, wherever it may run."""
+    printed: list[tuple[Any, ...]] = []
+    print_table = fit_table.print_table
+    monkeypatch.setattr(fit_table, "print_table", lambda *args, **_: printed.append(args))
+    assert run.inside("fit", *args, "--all").returncode == 0
+    ((found, *others),) = printed
+    rows = [
+        replace(row, model=replace(row.model, quant=quant), plan=replace(row.plan, verdict=verdict))
+        for row in found
+        for quant in REGISTRY[row.model.name].quants
+        for verdict in PLACES
+    ]
+    assert len(rows) > 1000
+    print_table(rows, *others)
+    table_lines = capsys.readouterr().out.splitlines()[1:]  # below the machine, which is wrapped
+    assert [line for line in table_lines if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("args", MACHINES, ids=" ".join)
