@@ -6,6 +6,7 @@ be closed from any thread at any time, also while the engine reads the prompt an
 
 from __future__ import annotations
 
+import copy
 import json
 import socket
 import threading
@@ -18,7 +19,13 @@ from dslocal.errors import NotFoundError
 
 from .address import EngineAddress
 from .event_stream import EventReader
-from .failures import connection_error, nonsense_error, slow_error, status_error
+from .failures import (
+    connection_error,
+    nonsense_error,
+    slow_error,
+    stalled_error,
+    status_error,
+)
 
 if TYPE_CHECKING:
     import httpx2
@@ -27,6 +34,7 @@ CONNECT_S = 10.0
 REPLY_S = 30.0  # for what needs no computing, without a byte
 WHOLE_REPLY_S = 60.0  # for all of that, which may come byte by byte
 SILENCE_S = 1800.0  # while a long prompt is read
+EVENTS = "text/event-stream"
 MAX_REPLY = 64 << 20  # bytes
 MAX_ERROR = 64 << 10  # bytes of an error's body that are read
 # a host that is gone is noticed after 30 s + 6 × 10 s
@@ -84,6 +92,7 @@ class EngineConnection:
         import httpx2
 
         self.address = address
+        self._abort: RemoteAbort | None = None
         headers = {
             "User-Agent": f"dslocal/{__version__}",
             "Accept-Encoding": "identity",
@@ -109,6 +118,12 @@ class EngineConnection:
     def close(self) -> None:
         """Close all connections. May be called again."""
         self._client.close()
+
+    def aborted_by(self, abort: RemoteAbort) -> EngineConnection:
+        """Return this connection for requests that ``abort`` ends. Only the original is closed."""
+        other = copy.copy(self)
+        other._abort = abort
+        return other
 
     def get(self, path: str) -> Any:
         """Return the JSON that a GET of ``path`` brings.
@@ -155,7 +170,9 @@ class EngineConnection:
         import httpx2
 
         timeout = httpx2.Timeout(SILENCE_S, connect=CONNECT_S, write=REPLY_S)
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        headers = {"Content-Type": "application/json", "Accept": EVENTS}
+        too_late = RemoteAbort()
+        timer = _started_timer(SILENCE_S, too_late)
         try:
             with self._client.stream(
                 "POST",
@@ -163,16 +180,22 @@ class EngineConnection:
                 content=_encoded(body),
                 headers=headers,
                 timeout=timeout,
-                extensions={"trace": _watcher(abort)},
+                extensions={"trace": _watcher(abort, too_late)},
             ) as response:
+                timer.cancel()
                 if response.status_code != 200:
                     raise self._status_error(response)
-                yield EventReader(self.address, self._uncompressed(response))
+                pieces = self._uncompressed(response)
+                self._check_media_type(response)
+                yield EventReader(self.address, pieces)
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as e:
             if abort.is_set():
                 raise KeyboardInterrupt from None
+            if too_late.is_set():
+                raise stalled_error(self.address, SILENCE_S) from e
             raise connection_error(self.address, e) from e
         finally:
+            timer.cancel()
             abort.unwatch()
         if abort.is_set():
             raise KeyboardInterrupt
@@ -184,27 +207,29 @@ class EngineConnection:
         headers = {} if body is None else {"Content-Type": "application/json"}
         url = self.address.url + path
         too_late = RemoteAbort()
-        timer = threading.Timer(WHOLE_REPLY_S, too_late.set)
-        timer.daemon = True
-        timer.start()
+        timer = _started_timer(WHOLE_REPLY_S, too_late)
+        aborts = [too_late] if self._abort is None else [too_late, self._abort]
         try:
             with self._client.stream(
                 method,
                 url,
                 content=content,
                 headers=headers,
-                extensions={"trace": _watcher(too_late)},
+                extensions={"trace": _watcher(*aborts)},
             ) as response:
                 if response.status_code != 200:
                     raise self._status_error(response)
                 return self._json(_read_limited(self._uncompressed(response), MAX_REPLY + 1))
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as e:
+            if self._abort is not None and self._abort.is_set():
+                raise KeyboardInterrupt from None
             if too_late.is_set():
                 raise slow_error(self.address, WHOLE_REPLY_S) from e
             raise connection_error(self.address, e) from e
         finally:
             timer.cancel()
-            too_late.unwatch()
+            for abort in aborts:
+                abort.unwatch()
 
     def _uncompressed(self, response: httpx2.Response) -> Iterator[bytes]:
         """Return the pieces of a body as they come.
@@ -218,6 +243,13 @@ class EngineConnection:
         if encoding not in ("", "identity"):
             raise nonsense_error(self.address, "sends a compressed reply, unasked")
         return response.iter_raw()
+
+    def _check_media_type(self, response: httpx2.Response) -> None:
+        """Refuse what is not a stream of events, such as a page. Raises RemoteEngineError."""
+        media_type = response.headers.get("Content-Type", EVENTS).partition(";")[0].strip()
+        if media_type.lower() != EVENTS:
+            shown = media_type if media_type.isprintable() else "something else"
+            raise nonsense_error(self.address, f"sends {shown:.60}, not a stream of events")
 
     def _json(self, data: bytes) -> Any:
         if len(data) > MAX_REPLY:
@@ -249,8 +281,16 @@ def _read_limited(pieces: Iterator[bytes], max_bytes: int) -> bytes:
     return bytes(body[:max_bytes])
 
 
-def _watcher(abort: RemoteAbort) -> Any:
-    """Return what httpcore calls at each step of a request: it has ``abort`` watch the socket."""
+def _started_timer(seconds: float, abort: RemoteAbort) -> threading.Timer:
+    """Return a timer that sets ``abort`` after so long, unless it is cancelled."""
+    timer = threading.Timer(seconds, abort.set)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _watcher(*aborts: RemoteAbort) -> Any:
+    """Return what httpcore calls at each step of a request: it has ``aborts`` watch the socket."""
 
     def trace(event: str, details: dict[str, Any]) -> None:
         if event not in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
@@ -259,7 +299,8 @@ def _watcher(abort: RemoteAbort) -> Any:
         connected = stream.get_extra_info("socket") if stream is not None else None
         if isinstance(connected, socket.socket):
             _keep_alive(connected)
-            abort.watch(connected)
+            for abort in aborts:
+                abort.watch(connected)
 
     return trace
 

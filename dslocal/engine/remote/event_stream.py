@@ -7,14 +7,17 @@ of a character, loses that line and nothing else.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .address import EngineAddress
-from .failures import event_error, nonsense_error
+from .failures import event_error, nonsense_error, stalled_error
 
 MAX_LINE = 16 << 20  # bytes; SGLang repeats the whole answer in each event
+MAX_LINE_S = 60.0  # from a line's first byte to its last
 MAX_IDLE = 64 << 20  # bytes without an event
+MAX_IDLE_S = 1800.0  # with bytes, but without an event: while a long prompt is read
 DATA = b"data:"
 DONE = b"[DONE]"
 
@@ -50,7 +53,10 @@ class EventReader:
     def _lines(self) -> Iterator[bytes]:
         pending = bytearray()
         idle = 0
+        line_began = event_ended = time.monotonic()
         for chunk in self._chunks:
+            if not pending:
+                line_began = time.monotonic()
             searched = len(pending)
             pending += chunk
             idle += len(chunk)
@@ -58,13 +64,24 @@ class EventReader:
                 line = bytes(pending[:end]).rstrip(b"\r")
                 del pending[: end + 1]
                 searched = 0
+                yield line
+                line_began = time.monotonic()  # what the reader did meanwhile does not count
                 if line.startswith(DATA):
                     idle = 0
-                yield line
-            if len(pending) > MAX_LINE:
-                raise nonsense_error(self._address, f"sends a line of more than {MAX_LINE:,} bytes")
-            if idle > MAX_IDLE:
-                raise nonsense_error(self._address, f"sends {MAX_IDLE:,} bytes without an event")
+                    event_ended = line_began
+            self._check_limits(len(pending), line_began, idle, event_ended)
+
+    def _check_limits(self, pending: int, line_began: float, idle: int, event_ended: float) -> None:
+        """Refuse a line or a wait for an event that is too long. Raises RemoteEngineError."""
+        now = time.monotonic()
+        if pending > MAX_LINE:
+            raise nonsense_error(self._address, f"sends a line of more than {MAX_LINE:,} bytes")
+        if idle > MAX_IDLE:
+            raise nonsense_error(self._address, f"sends {MAX_IDLE:,} bytes without an event")
+        if pending and now - line_began > MAX_LINE_S:
+            raise stalled_error(self._address, MAX_LINE_S)
+        if now - event_ended > MAX_IDLE_S:
+            raise stalled_error(self._address, MAX_IDLE_S)
 
     def _object(self, data: bytes) -> dict[str, Any]:
         try:

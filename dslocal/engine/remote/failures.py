@@ -73,6 +73,21 @@ def slow_error(address: EngineAddress, seconds: float) -> DslocalError:
     )
 
 
+def stalled_error(address: EngineAddress, seconds: float) -> RemoteEngineError:
+    """Return the error for a stream that sends bytes, but no whole event in so many seconds."""
+    return RemoteEngineError(
+        f"{address.url}: sent no whole event in {seconds:,.0f} s", hint="see the engine's log"
+    )
+
+
+def changed_error(address: EngineAddress, model: str) -> RemoteEngineError:
+    """Return the error for an engine that serves another model by the name of the first one."""
+    return RemoteEngineError(
+        f"{address.url}: its {model} is another model than before",
+        hint="start dslocal again, which reads what the engine serves now",
+    )
+
+
 def connection_error(address: EngineAddress, error: Exception) -> DslocalError:
     """Return why no response came, from what httpx2 raised."""
     import httpx2

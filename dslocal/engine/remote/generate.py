@@ -35,6 +35,7 @@ from .protocols.protocol import (
     UnexpectedReplyError,
 )
 from .retry import with_retries
+from .served import check_unchanged
 
 if TYPE_CHECKING:
     from .conversation import RemoteConversation
@@ -245,6 +246,8 @@ class RemoteGeneration:
         """Yield what the engine sends to one request."""
         context, wanted = self._context, self._wanted(held)
         address, reader = context.engine.address, self._protocol.reader(wanted, context.model)
+        if not self.ids:
+            check_unchanged(context.connection.aborted_by(context.abort), context.engine)
         sent_at = time.perf_counter()
         count, first_at = 0, 0.0
         body = self._protocol.body(wanted)

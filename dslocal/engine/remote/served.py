@@ -12,7 +12,7 @@ from dslocal.errors import NotFoundError, UsageError
 from . import messages
 from .address import EngineAddress
 from .connection import EngineConnection
-from .failures import nonsense_error
+from .failures import changed_error, nonsense_error
 from .protocols.llama_server import LlamaServer
 from .protocols.protocol import EngineProtocol, UnexpectedReplyError, integer
 from .protocols.sglang import Sglang
@@ -100,6 +100,21 @@ def find_engine(connection: EngineConnection, model: str | None = None) -> Serve
         return _python_engine(connection, protocol, entry)
     except UnexpectedReplyError as e:
         raise nonsense_error(address, f"sends {e}") from None
+
+
+def check_unchanged(connection: EngineConnection, engine: ServedEngine) -> None:
+    """Compare what an engine serves with what it served: it may have been started again.
+
+    Args:
+        connection: Speaks with it.
+        engine: What :func:`find_engine` found before.
+
+    Raises:
+        DslocalError: It cannot be reached, or serves another model.
+    """
+    now = find_engine(connection, engine.model)
+    if (now.protocol, now.names, now.n_vocab) != (engine.protocol, engine.names, engine.n_vocab):
+        raise changed_error(engine.address, engine.title)
 
 
 def served_names(connection: EngineConnection) -> list[str]:

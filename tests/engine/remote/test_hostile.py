@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from support.engines.fake_engine import FakeEngine, Raw, Status, Tokens
+from support.engines.fake_engine import N_CTX, FakeEngine, Raw, Status, Tokens
 
 from dslocal.chat.session import Session
 from dslocal.engine import LlamaModel
@@ -197,6 +197,90 @@ def test_comments_without_end(
     vllm.replies = [Raw(lambda: itertools.repeat(b": x\n" * 1024))]
     with pytest.raises(RemoteEngineError, match="sends 65,536 bytes without an event"):
         ask(open_context(vllm))
+
+
+@pytest.mark.parametrize(
+    ("limit", "piece"), [("MAX_LINE_S", b"x"), ("MAX_IDLE_S", b": x\n")], ids=["line", "comments"]
+)
+def test_bytes_that_come_one_by_one(
+    vllm: FakeEngine,
+    open_context: OpenContext,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    piece: bytes,
+) -> None:
+    """Each one comes in time, but an event never does."""
+    monkeypatch.setattr(event_stream, limit, 0.2)
+
+    def drip() -> Iterator[bytes]:
+        while True:
+            time.sleep(0.01)
+            yield piece
+
+    vllm.replies = [Raw(drip)]
+    with pytest.raises(RemoteEngineError, match="sent no whole event in"):
+        ask(open_context(vllm))
+    assert len(vllm.generated) == 1
+
+
+def test_an_abort_ends_bytes_that_come_one_by_one(
+    vllm: FakeEngine, open_context: OpenContext
+) -> None:
+    context = open_context(vllm)
+
+    def drip() -> Iterator[bytes]:
+        context.abort.set()
+        return itertools.repeat(b"x")
+
+    vllm.replies = [Raw(drip)]
+    with pytest.raises(KeyboardInterrupt):
+        ask(context)
+
+
+@pytest.mark.parametrize("media_type", ["text/html; charset=utf-8", "application/json"])
+def test_what_is_no_stream_of_events(
+    engine: FakeEngine, open_context: OpenContext, media_type: str
+) -> None:
+    """A page, or a whole answer of a server that does not stream."""
+    engine.replies = [Raw([b"<html>Sign in</html>"], media_type=media_type)]
+    expected = f"sends {media_type.partition(';')[0]}, not a stream of events"
+    with pytest.raises(RemoteEngineError, match=expected):
+        ask(open_context(engine))
+    assert len(engine.generated) == 1
+
+
+def test_another_model_after_a_restart(engine: FakeEngine, open_context: OpenContext) -> None:
+    """A second question gets no token of it, and the first answer stays."""
+    engine.replies = [Tokens([5, 1])]
+    session = ask(open_context(engine))
+    engine.facts = {"root": "/models/other", "meta": {"n_vocab": 7, "n_ctx": N_CTX}}
+    with pytest.raises(RemoteEngineError, match="its nano is another model than before"):
+        list(session.stream("2 + 2?", seed=5))
+    engine.facts, engine.name = {}, "other"
+    with pytest.raises(NotFoundError, match="serves no model 'nano'"):
+        list(session.stream("2 + 2?", seed=5))
+    assert len(engine.generated) == 1
+
+
+def test_an_abort_ends_the_look_at_the_model(
+    engine: FakeEngine, open_context: OpenContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an engine has the request, and says nothing."""
+    context = open_context(engine)
+    is_over = threading.Event()
+
+    def silent() -> list[Any]:
+        context.abort.set()
+        is_over.wait()
+        return []
+
+    monkeypatch.setattr(engine, "models", silent)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ask(context)
+    finally:
+        is_over.set()
+    assert engine.generated == []
 
 
 def test_tokens_without_end(vllm: FakeEngine, open_context: OpenContext) -> None:

@@ -67,6 +67,7 @@ class Raw:
 
     pieces: Sequence[bytes] | Callable[[], Iterator[bytes]]
     hangs: bool = False
+    media_type: str = "text/event-stream"
 
 
 Reply = Tokens | Status | Raw
@@ -206,7 +207,8 @@ class _Handler(BaseHTTPRequestHandler):
             settings = {"n_ctx": fake.n_ctx}
             self._json({"default_generation_settings": settings, "total_slots": 2})
         elif self.path == "/get_model_info" and fake.kind == "sglang":
-            self._json({"model_path": fake.name, "tokenizer_path": fake.name})
+            place = fake.facts.get("root", fake.name)
+            self._json({"model_path": place, "tokenizer_path": place})
         else:
             self._json({"detail": "Not Found"}, 404)
 
@@ -248,7 +250,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._whole(reply.code, reply.body, reply.headers)
             return
         self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
+        media_type = reply.media_type if isinstance(reply, Raw) else "text/event-stream"
+        self.send_header("Content-Type", media_type)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         if isinstance(reply, Raw):
