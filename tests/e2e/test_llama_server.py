@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from support.cli.running import BINARY, Run
 from support.engines.llama_server import llama_server, needs_llama_server
+from support.server.serving import serving
 from support.waiting import wait_until
 
 import dslocal
@@ -50,6 +51,16 @@ def test_the_same_text_as_here(run: Run, url: str, question: str) -> None:
         assert there[field] == here[field]
     for field in ("prompt_tokens", "completion_tokens", "reasoning_tokens"):
         assert there["usage"][field] == here["usage"][field]
+
+
+def test_choices_with_any_characters(run: Run, url: str) -> None:
+    """llama-server reads the grammar, whose escapes are not JSON's."""
+    choice = 'tab\t, bell\b, "quotes", \\ and 🙂'
+    with serving(run.home, "--engine", url, models=()) as server:
+        body = {"prompt": "x", "guided_choice": [choice], "temperature": 0}
+        answer = server.post("/v1/completions", body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["text"] == choice
 
 
 def test_structured_output(run: Run, url: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from .address import KEY_HINT, EngineAddress
 MAX_REASON = 200  # characters of what an engine says
 RUNNING_HINT = "is the engine running, and is this its address?"
 KEPT_HINT = "the part that arrived is kept"
+REFUSED_STATUS = (400, 422)
 PASSING_STATUS = (408, 425, 429, 502, 503, 504)
 
 
@@ -26,6 +27,10 @@ class PassingError(RemoteEngineError):
     def __init__(self, message: str, *, hint: str = "", wait_s: float = 0.0) -> None:
         super().__init__(message, hint=hint)
         self.wait_s = wait_s
+
+
+class RefusedRequestError(RemoteEngineError):
+    """An engine that works refuses what it is asked for (400, 422)."""
 
 
 def status_error(
@@ -63,7 +68,8 @@ def status_error(
         return RemoteEngineError(
             f"{url}: the engine failed ({status}){because}", hint="see the engine's log"
         )
-    return RemoteEngineError(f"{url}: refuses the request ({status}){because}")
+    kind = RefusedRequestError if status in REFUSED_STATUS else RemoteEngineError
+    return kind(f"{url}: refuses the request ({status}){because}")
 
 
 def slow_error(address: EngineAddress, seconds: float) -> DslocalError:

@@ -26,7 +26,7 @@ from dslocal.engine.interface import AnswerSteering, GenerationRequest, GrammarS
 from dslocal.errors import RemoteEngineError, SchemaError
 from dslocal.types import FinishReason, Timings, TokenLogprobs
 
-from .failures import cut_error, nonsense_error
+from .failures import RefusedRequestError, cut_error, nonsense_error
 from .grammar import ServerGrammar
 from .protocols.protocol import (
     LEAST_LOGPROB,
@@ -236,11 +236,23 @@ class RemoteGeneration:
         """Yield what the engine sends; the request is tried again while nothing came."""
         address = self._context.engine.address
         return with_retries(
-            lambda: self._send(held),
+            lambda: self._send_held(held),
             lambda chunk: bool(chunk.ids),
             lambda: cut_error(address, len(self.ids)),
             self._context.abort,
         )
+
+    def _send_held(self, held: GrammarSource | _Here | None) -> Iterator[TokenChunk]:
+        """Yield what the engine sends. Raises SchemaError if it refuses a schema or grammar."""
+        try:
+            yield from self._send(held)
+        except RefusedRequestError as e:
+            if not isinstance(held, GrammarSource):
+                raise
+            raise SchemaError(
+                str(e),
+                hint="the request has a schema or grammar, which this engine may not support",
+            ) from e
 
     def _send(self, held: GrammarSource | _Here | None) -> Iterator[TokenChunk]:
         """Yield what the engine sends to one request."""

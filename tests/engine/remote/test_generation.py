@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from support.engines.fake_engine import FakeEngine, Tokens
+from support.engines.fake_engine import FakeEngine, Status, Tokens
 
 from dslocal.chat.session import Session
 from dslocal.engine import LlamaModel
@@ -143,6 +143,17 @@ CONSTRAINTS: dict[str, tuple[OutputConstraint, str, dict[str, Any]]] = {
             "llamacpp": {"grammar": 'root ::= "Lima" | "Oslo"'},
         },
     ),
+    "choices with characters that GBNF escapes in its own way": (
+        constraint_from_choices(['"\b\\', "🙂\u000b!"], "test"),
+        "🙂\u000b!",
+        {
+            "vllm": {"choice": ['"\b\\', "🙂\u000b!"]},
+            "sglang": {"regex": '"\b\\\\|🙂\\\u000b!'},
+            "llamacpp": {
+                "grammar": 'root ::= "\\U00000022\\U00000008\\U0000005C" | "🙂\\U0000000B!"'
+            },
+        },
+    ),
     "regex": (
         constraint_from_regex("[a-z]+", "test"),
         "lima",
@@ -222,6 +233,18 @@ def test_a_grammar_that_the_engine_does_not_know_is_held_here(
     assert turn.finish_reason is FinishReason.STOP
     assert [grammar_in(engine, place) for place in range(3)] == [None] * 3
     assert turn.logprobs == []
+
+
+def test_a_grammar_that_the_engine_refuses(
+    engine: FakeEngine, model: LlamaModel, open_context: OpenContext, think: int
+) -> None:
+    """It is an error of the request, as one that is refused here is."""
+    constraint = constraint_from_schema({"type": "object"}, "test")
+    session = Session(open_context(engine), NANO, settings(), constraint=constraint)
+    refusal = Status(400, b'{"error": {"message": "failed to parse grammar"}}')
+    engine.replies = [Tokens([think, 5]), refusal]
+    with pytest.raises(SchemaError, match="failed to parse grammar"):
+        list(session.stream("1 + 1?", seed=5))
 
 
 def test_a_grammar_that_nothing_likely_fits(

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from support.engines.fake_engine import N_CTX, FakeEngine, Raw, Status, Tokens
+from support.engines.fake_engine import N_CTX, FakeEngine, Raw, Status, Tokens, events_of
 
 from dslocal.chat.session import Session
 from dslocal.engine import LlamaModel
@@ -247,6 +247,20 @@ def test_what_is_no_stream_of_events(
     with pytest.raises(RemoteEngineError, match=expected):
         ask(open_context(engine))
     assert len(engine.generated) == 1
+
+
+def test_events_that_come_twice(model: LlamaModel, open_context: OpenContext) -> None:
+    """llama-server and SGLang count tokens, which tells; vLLM's events have no count."""
+    answer = Tokens([*model.encode("one two three"), 1])
+    with FakeEngine(model, "llamacpp") as fake:
+        fake.replies = [Raw([each * 2 for each in events_of("llamacpp", answer, {})])]
+        with pytest.raises(RemoteEngineError, match="sends a token again that it has sent"):
+            ask(open_context(fake))
+    with FakeEngine(model, "sglang") as fake:
+        fake.replies = [Raw([each * 2 for each in events_of("sglang", answer, {})])]
+        turn = ask(open_context(fake)).turn
+        assert turn is not None
+        assert turn.ids == [*answer.ids][:-1]  # without the end token
 
 
 def test_another_model_after_a_restart(engine: FakeEngine, open_context: OpenContext) -> None:
