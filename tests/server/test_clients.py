@@ -4,7 +4,6 @@ heavier ones are run by ``tests/server/clients/run.py``.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from support.cli.running import clean_environment
 from support.engines.llama_server import needs_llama_server
 from support.server.client_scripts import serving_nano
 from support.server.serving import Serving
+from support.waiting import run_to_end
 
 SCRIPT = Path(__file__).parent / "clients" / "with_openai.py"
 
@@ -31,9 +31,7 @@ def test_openai_with_an_engine_behind(new_home: Callable[[str], Path]) -> None:
 
 def ask_as_openai(served: Serving) -> None:
     command = [sys.executable, "-P", str(SCRIPT), f"http://127.0.0.1:{served.port}"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=clean_environment(), timeout=60, check=False
-    )
+    done = run_to_end(command, sent="", env=clean_environment())
     assert done.returncode == 0, done.stderr
     said = dict(line.split(": ", 1) for line in done.stdout.splitlines())
     assert set(said) == {"sync", "stream", "async", "tool", "structured", "fim", "error"}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from support.waiting import run_to_end
 
 from dslocal.catalog import conversion_cache
 from dslocal.engine import LlamaModel
@@ -31,7 +32,7 @@ QUESTION = "Read settings.ini. What is the port?"
 ANSWER = "The port is 8080."
 SCRIPTED = Path(__file__).with_name("scripted_serve.py")
 CONTEXT = 49152
-TIMEOUT_S = 240
+LIMIT_S = 240
 STATUS = re.compile(r"(?:GET|HEAD|POST) \S+ (\d+) ")
 
 
@@ -282,15 +283,12 @@ def run_agent(agent: Agent, programs: Programs, home: Path, *, has_engine: bool 
             place = Place(f"http://127.0.0.1:{server.port}", own_home, work)
             agent.prepare(place)
             environment = {"PATH": os.environ["PATH"], "HOME": str(own_home), "TERM": "dumb"}
-            done = subprocess.run(
+            done = run_to_end(
                 agent.command(programs, place),
+                sent="",
                 env={**environment, **agent.environment(place)},
                 cwd=work,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_S,
-                check=False,
+                limit_s=LIMIT_S,
             )
             log = server.log
         said = done.stdout + done.stderr

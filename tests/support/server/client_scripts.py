@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.engines.llama_server import llama_server
+from support.waiting import run_to_end
 
 from dslocal.catalog import conversion_cache
 
@@ -16,7 +17,7 @@ from .serving import Serving, serving
 
 CONTEXT = 2048
 ENGINE_SLOTS = 4
-TIMEOUT_S = 900  # schemathesis sends 650 requests
+LIMIT_S = 900  # schemathesis sends 650 requests
 CLIENTS = Path(__file__).parents[2] / "server" / "clients"
 
 
@@ -40,7 +41,7 @@ def run_script(script: Path, python: str, server: Serving) -> subprocess.Complet
     """Run one script against ``server``."""
     interpreter = "bash" if script.suffix == ".sh" else python
     command = [interpreter, str(script), f"http://127.0.0.1:{server.port}"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    return run_to_end(command, sent="", limit_s=LIMIT_S)
 
 
 def scripts() -> list[Path]:
