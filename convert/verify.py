@@ -205,7 +205,7 @@ def _energy_of_outliers(values: Floats) -> float:
         values: float32 ``[rows, columns]``.
 
     Returns:
-        0 where a row is no whole number of blocks, which no type of blocks holds.
+        0 if a row's length is not a multiple of the block size: no block type can hold such a row.
     """
     rows, columns = values.shape
     if columns % BLOCK:

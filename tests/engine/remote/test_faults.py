@@ -214,7 +214,7 @@ def test_a_proxy_that_holds_back_is_noticed(
     notes: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By a clock that only this test moves: how fast a machine reads 200 events is no proof."""
+    """The test moves the clock itself, so the result does not depend on the machine's speed."""
     now = [0.0]
     vllm.replies = [Tokens([*([5] * 200), 1], held_back=lambda: now.append(1.2))]
     monkeypatch.setattr(generate, "time", SimpleNamespace(perf_counter=lambda: now[-1]))

@@ -61,8 +61,8 @@ def answer_to(step: Step, family: prompts.Family, opening: object) -> list[Segme
     Args:
         step: The step.
         family: The family.
-        opening: The last part of the prompt that is no text: the answer begins with the end of the
-            reasoning if that is open there.
+        opening: The last special token of the prompt. If it opens reasoning, the answer begins by
+            closing that.
     """
     segments: list[Segment] = []
     if family.format.think is not None and opening == family.format.think[0]:
