@@ -36,11 +36,11 @@ class Extent(NamedTuple):
         end = (self.start + self.nbytes) // PAGE * PAGE
         return Extent(self.file, start, max(0, end - start))
 
-    def shared_pages(self) -> tuple[Extent, ...]:
-        """Return the first and the last page, where other bytes lie on them too."""
-        ends = (self.start, self.start + self.nbytes)
-        pages = sorted({end // PAGE * PAGE for end in ends if end % PAGE})
-        return tuple(Extent(self.file, page, PAGE) for page in pages)
+    def covering_pages(self) -> Extent:
+        """Return the pages that it lies on; the first and the last may hold other bytes too."""
+        start = self.start // PAGE * PAGE
+        end = -(-(self.start + self.nbytes) // PAGE) * PAGE
+        return Extent(self.file, start, end - start)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ import os
 from typing import Any
 
 MAP_FIXED = 0x10  # asm-generic/mman-common.h, as are the others
-MAP_POPULATE = 0x8000
 MADV_RANDOM = 1
 MADV_REMOVE = 9
 FAILED = ctypes.c_void_p(-1).value
@@ -58,12 +57,12 @@ class Overlay:
         return self._view[position : position + nbytes]
 
     def show(self, address: int, position: int, nbytes: int) -> None:
-        """Show a piece of the memory at an address, for reading.
+        """Show a piece of the memory at an address, for reading; its pages are mapped when touched.
 
         Raises:
             OSError: The system refuses; what was there before is there still.
         """
-        self._map(address, nbytes, self._fd, position, MAP_POPULATE)
+        self._map(address, nbytes, self._fd, position)
 
     def hide(self, address: int, fd: int, start: int, nbytes: int) -> None:
         """Map a file at an address again, from its byte ``start`` on, to be read in any order.
@@ -71,7 +70,7 @@ class Overlay:
         Raises:
             OSError: The system refuses; what was there before is there still.
         """
-        self._map(address, nbytes, fd, start, 0)
+        self._map(address, nbytes, fd, start)
         self._libc.madvise(address, nbytes, MADV_RANDOM)
 
     def give_back(self, position: int, nbytes: int) -> None:
@@ -84,8 +83,8 @@ class Overlay:
         self._own.close()
         os.close(self._fd)
 
-    def _map(self, address: int, nbytes: int, fd: int, start: int, flags: int) -> None:
-        mode = mmap.MAP_SHARED | MAP_FIXED | flags
+    def _map(self, address: int, nbytes: int, fd: int, start: int) -> None:
+        mode = mmap.MAP_SHARED | MAP_FIXED
         if self._libc.mmap(address, nbytes, mmap.PROT_READ, mode, fd, start) == FAILED:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))

@@ -20,7 +20,7 @@ from dslocal.engine.streaming import opening, own_memory
 from dslocal.engine.streaming.disk import DiskReader
 from dslocal.engine.streaming.expert_layout import ExpertLayout, ExpertTensor, read_layout
 from dslocal.engine.streaming.overlay import Overlay
-from dslocal.engine.streaming.own_memory import OwnMemory
+from dslocal.engine.streaming.own_memory import PAGE, OwnMemory
 from dslocal.engine.streaming.resident import MappedFiles
 from dslocal.engine.streaming.store import PageCache
 from dslocal.errors import EngineError
@@ -71,6 +71,15 @@ class MappedModel:
     def stored(self, tensor: ExpertTensor) -> bytes:
         """Return the bytes that the file has of a tensor."""
         return self._content[tensor.file][tensor.start : tensor.start + tensor.nbytes]
+
+    def is_own(self, tensor: ExpertTensor, byte: int) -> bool:
+        """Return whether memory of the store is shown where this byte of a tensor is."""
+        address = self._files.addresses[tensor.file] + tensor.start + byte
+        for line in Path("/proc/self/maps").read_text().splitlines():
+            start, end = (int(part, 16) for part in line.split()[0].split("-"))
+            if start <= address < end:
+                return "memfd:" in line
+        return False
 
     def close(self) -> None:
         self.store.close()
@@ -180,7 +189,7 @@ def test_an_expert_is_read_once_while_there_is_room(kept: MappedModel, calls: Co
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: kept.store.fetch(tensor, 2), range(8)))
     assert kept.store.use(tensor, 2) == 0
-    assert calls.read_direct == [tensor.extent(2).whole_pages()]
+    assert calls.read_direct == [tensor.extent(2).covering_pages()]
 
 
 def test_what_was_not_used_for_longest_makes_room(kept: MappedModel) -> None:
@@ -192,6 +201,27 @@ def test_what_was_not_used_for_longest_makes_room(kept: MappedModel) -> None:
     kept.store.use(tensor, 0)
     kept.store.fetch(tensor, 3)
     assert [kept.store.missing(tensor, n) > 0 for n in range(4)] == [False, True, False, False]
+
+
+def test_a_page_that_two_experts_share_stays_with_either(
+    kept: MappedModel, calls: ColdCalls
+) -> None:
+    """Proves that no byte of a kept expert is left to the page cache, which may drop it."""
+    tensor = kept.tensors[0]
+    length = tensor.expert_bytes
+    assert (tensor.start + length) % PAGE
+    calls.requested.clear()
+    kept.store.fetch(tensor, 0)
+    kept.store.fetch(tensor, 1)
+    kept.room = kept.held
+    kept.store.begin_graph()
+    kept.store.fetch(tensor, 2)  # in the place of the first
+    assert [kept.store.missing(tensor, n) > 0 for n in range(3)] == [True, False, False]
+    assert not kept.is_own(tensor, length - PAGE)
+    assert all(kept.is_own(tensor, byte) for byte in range(length - 1, 3 * length, PAGE))
+    assert kept.is_own(tensor, 3 * length)
+    assert kept.seen(tensor) == kept.stored(tensor)
+    assert not calls.requested
 
 
 def test_of_whole_layers_in_turn_the_last_one_makes_room(kept: MappedModel) -> None:
@@ -260,8 +290,8 @@ def test_a_prompt_reads_each_expert_once(
     experts = [tensor.extent(n) for tensor in later for n in range(tensor.n_experts)]
     assert not set(experts).intersection(calls.requested)
     for extent in experts:
-        assert calls.read_direct.count(extent.whole_pages()) <= 1
-    assert any(extent.whole_pages() in calls.read_direct for extent in experts)
+        assert calls.read_direct.count(extent.covering_pages()) <= 1
+    assert any(extent.covering_pages() in calls.read_direct for extent in experts)
 
 
 def test_of_a_failing_disk_nothing_is_kept(kept: MappedModel, calls: ColdCalls) -> None:
