@@ -1,8 +1,9 @@
-"""Compile the quantization kernels. Everything else of the package is in pyproject.toml.
+"""Compile the package's C. Everything else of the package is in pyproject.toml.
 
-The same C is compiled once for each level of the processor, into a plain shared object each, which
-dslocal.convert.kernels loads by ctypes. A level that does not compile, and all of them where there
-is no compiler, is left out: ggml's own quantizers do its work then.
+The quantization kernels are the same C, compiled once for each level of the processor, into a plain
+shared object each, which dslocal.convert.kernels loads by ctypes. A level that does not compile,
+and all of them where there is no compiler, is left out: ggml's own quantizers do its work then.
+Where the filter of dslocal.engine.graph.node_filter does not compile, Python does its work.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from setuptools.command.build_ext import build_ext
 
 PACKAGE = "dslocal.convert.kernels"
 FOLDER = Path("dslocal/convert/kernels")
+FILTER = "dslocal.engine.graph.libnode_filter"  # not as the Python module beside it
 FLAGS = [
     "-std=gnu11",
     "-O3",
@@ -34,7 +36,7 @@ def levels() -> dict[str, list[str]]:
 
 
 class BuildKernels(build_ext):
-    """Names a shared object after its level alone: it is no Python module."""
+    """Names a shared object after its source or level alone: it is no Python module."""
 
     def get_ext_filename(self, fullname: str) -> str:
         """Return the file of an extension: a path below the folder that it is built into."""
@@ -54,5 +56,14 @@ setup(
             optional=True,
         )
         for level, flags in levels().items()
+    ]
+    + [
+        Extension(
+            FILTER,
+            sources=["dslocal/engine/graph/node_filter.c"],
+            depends=["setup.py"],
+            extra_compile_args=FLAGS,
+            optional=True,
+        )
     ],
 )

@@ -151,6 +151,7 @@ class EvaluatingContext:
         if self.eval_callback is not None:
             self.eval_callback.attach(self.abort)
             params.cb_eval = self.eval_callback.function
+            params.cb_eval_user_data = self.eval_callback.data
         handle = self._low.llama_init_from_model(self.model.handle, params)
         if not handle:
             reason = llama_log.first_complaint("out of memory")

@@ -5,6 +5,7 @@ Shared by what sums activations (:mod:`dslocal.engine.activations`) and what rea
 """
 
 from .eval_callback import EvalCallback, GraphObserver
+from .node_filter import NodeSelection
 from .node_values import NodeValues
 
-__all__ = ["EvalCallback", "GraphObserver", "NodeValues"]
+__all__ = ["EvalCallback", "GraphObserver", "NodeSelection", "NodeValues"]

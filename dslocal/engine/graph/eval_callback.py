@@ -3,11 +3,12 @@
 The scheduler asks the callback about each node of a graph, computes up to the first node that is
 wanted, and calls it again with that node. Source: llama.cpp, ggml/src/ggml-backend.cpp,
 ``ggml_backend_sched_compute_splits``. A callback that wants no node still costs one call for each
-node.
+node, which :mod:`.node_filter` answers in C where an observer says what it may want.
 """
 
 from __future__ import annotations
 
+import ctypes
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -16,13 +17,19 @@ from dslocal.errors import DslocalError, EngineError
 from dslocal.gguf import libraries
 
 from .graph_tensor import require_layout
+from .node_filter import NodeFilter, NodeSelection, load_library
 
 
 class GraphObserver(ABC):
     """Sees the nodes of a graph. What its methods raise ends the evaluation and is raised there.
 
     A node is given by the address of its ``ggml_tensor``, which is valid during the call.
+
+    Attributes:
+        selection: The nodes that may be wanted; None for all. It may not be asked about others.
     """
+
+    selection: NodeSelection | None = None
 
     @abstractmethod
     def wants(self, address: int) -> bool:
@@ -43,6 +50,7 @@ class EvalCallback:
     Attributes:
         observer: What sees the nodes.
         function: llama.cpp's ``cb_eval``.
+        data: Its ``cb_eval_user_data``.
     """
 
     def __init__(self, observer: GraphObserver) -> None:
@@ -57,6 +65,12 @@ class EvalCallback:
         self._abort: AbortFlag | None = None
         self._has_aborted = False
         self.function: Any = libraries.require().ggml_backend_sched_eval_callback(self._on_node)
+        self.data: ctypes.c_void_p | None = None
+        library = load_library() if observer.selection else None
+        if library is not None and observer.selection is not None:
+            self._filter = NodeFilter(library, observer.selection, self.function)
+            self._python_function = self.function  # the filter calls it
+            self.function, self.data = self._filter.function, self._filter.data
 
     def attach(self, abort: AbortFlag) -> None:
         """Have a failure of the observer end the evaluation by ``abort``, the context's flag."""

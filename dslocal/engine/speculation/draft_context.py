@@ -117,6 +117,7 @@ class DraftContext:
         params.abort_callback_data = target.abort.data
         if self._callback is not None:
             params.cb_eval = self._callback.function
+            params.cb_eval_user_data = self._callback.data
         return params
 
     def _make_sampler(self) -> Any:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dslocal.engine.graph import GraphObserver, NodeValues
+from dslocal.engine.graph import GraphObserver, NodeSelection, NodeValues
 from dslocal.engine.graph.graph_tensor import (
     NAME_OFFSET,
     OP_OFFSET,
@@ -85,7 +85,8 @@ class ExpertStreamer(GraphObserver):
         self._whole_layers = whole_layers
         self._trial = Trial()
         self._values = NodeValues()
-        self._multiplication = bytes(ctypes.c_int(operation("MUL_MAT_ID")))
+        self.selection = NodeSelection(operation("MUL_MAT_ID"), (CHOICE, ROUTER))
+        self._multiplication = bytes(ctypes.c_int(self.selection.operation))
         self._lookup = operation("GET_ROWS")
         pointer = ctypes.c_void_p
         self._buffer_name = libraries.symbol("ggml_backend_buffer_name", ctypes.c_char_p, pointer)
