@@ -250,12 +250,16 @@ def test_what_is_no_stream_of_events(
 
 
 def test_events_that_come_twice(model: LlamaModel, open_context: OpenContext) -> None:
-    """llama-server and SGLang count tokens, which tells; vLLM's events have no count."""
+    """All engines count the tokens that they have sent, which tells."""
     answer = Tokens([*model.encode("one two three"), 1])
-    with FakeEngine(model, "llamacpp") as fake:
-        fake.replies = [Raw([each * 2 for each in events_of("llamacpp", answer, {})])]
-        with pytest.raises(RemoteEngineError, match="sends a token again that it has sent"):
-            ask(open_context(fake))
+    body = {"stream_options": {"continuous_usage_stats": True}}
+    for kind in ("llamacpp", "vllm"):
+        with FakeEngine(model, kind) as fake:
+            fake.replies = [Raw([each * 2 for each in events_of(kind, answer, body)])]
+            with pytest.raises(RemoteEngineError, match="sends a token again that it has sent"):
+                ask(open_context(fake))
+            if kind == "vllm":
+                assert fake.generated[0]["stream_options"]["continuous_usage_stats"] is True
     with FakeEngine(model, "sglang") as fake:
         fake.replies = [Raw([each * 2 for each in events_of("sglang", answer, {})])]
         turn = ask(open_context(fake)).turn

@@ -310,7 +310,10 @@ def _vllm(reply: Tokens, body: Json, prompt: int) -> Iterator[bytes]:
                 "top_logprobs": [tops],
                 "text_offset": [0],
             }
-        yield _event({"id": "cmpl-1", "object": "text_completion", "choices": [choice]})
+        event: Json = {"id": "cmpl-1", "object": "text_completion", "choices": [choice]}
+        if body.get("stream_options", {}).get("continuous_usage_stats"):
+            event["usage"] = {"prompt_tokens": prompt, "completion_tokens": place + 1}
+        yield _event(event)
     usage = {
         "prompt_tokens": prompt,
         "completion_tokens": len(reply.ids),

@@ -57,7 +57,7 @@ class Vllm:
             "spaces_between_special_tokens": False,
             "return_token_ids": True,
             "stream": True,
-            "stream_options": {"include_usage": True},
+            "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         }
         if sampling.logit_bias:
             body["logit_bias"] = {str(id): bias for id, bias in sampling.logit_bias.items()}
@@ -91,6 +91,7 @@ class VllmReader:
     def __init__(self, *, has_logprobs: bool) -> None:
         """Read logprobs too, if the request asked for them."""
         self._has_logprobs = has_logprobs
+        self._seen = 0  # tokens
 
     def read(self, event: dict[str, Any]) -> TokenChunk:
         """Return what ``event`` brings. Raises UnexpectedReplyError."""
@@ -102,12 +103,23 @@ class VllmReader:
         if choice.get("token_ids") is None and choice.get("text"):
             raise UnexpectedReplyError("text without token ids: vLLM does so before 0.10.2")
         ids = token_ids(choice.get("token_ids") or [])
+        self._count(len(ids), event.get("usage"))
         return TokenChunk(
             tuple(ids),
             _logprobs(choice.get("logprobs"), ids) if self._has_logprobs else (),
             _finish(choice.get("finish_reason")),
             cached,
         )
+
+    def _count(self, tokens: int, usage: Any) -> None:
+        """Count the tokens of an event. Raises UnexpectedReplyError where it came before.
+
+        Each event's usage has the tokens so far. A proxy or an older version may leave it out.
+        """
+        self._seen += tokens
+        total = usage.get("completion_tokens") if isinstance(usage, dict) else None
+        if total is not None and integer(total, "a number of tokens") < self._seen:
+            raise UnexpectedReplyError("a token again that it has sent")
 
 
 def _finish(reason: Any) -> str | None:
