@@ -18,7 +18,6 @@ from .overrides import NO_OVERRIDES, Overrides
 from .search import Plan, make_plan
 from .speed import SPREAD, Rates, Speed, forecast
 
-VERDICT_LABELS = {"gpu": "GPU", "offload": "GPU+CPU", "cpu": "CPU", "ssd": "from SSD", "no": "no"}
 MEMORY_PARTS = ("weights", "kv", "compute", "output", "overhead")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dslocal.plan.assessment import VERDICT_LABELS
+from dslocal.plan.placement_words import placement_words
 from dslocal.terminal.reports.speed_text import speed_text
 
 if TYPE_CHECKING:
@@ -16,6 +16,6 @@ def how_it_runs(found: Assessment) -> str:
     plan = found.plan
     if plan.verdict == "no":
         return "does not run here"
-    where = "from the SSD" if plan.verdict == "ssd" else f"on the {VERDICT_LABELS[plan.verdict]}"
     context = f"{plan.load_config.n_ctx:,} tokens of context"
+    where = placement_words(plan.verdict)
     return f"runs {where} with {context}, about {speed_text(found.speed.middle)}"

@@ -15,6 +15,7 @@ from dslocal.plan.machine.bandwidth import SSD_NOTE
 from dslocal.plan.machine.machine import Machine
 from dslocal.plan.memory.footprint import kv_bytes_per_token, modern_kv_bytes_per_token
 from dslocal.plan.memory.shape import is_legacy_mla
+from dslocal.plan.placement_words import placement_words
 from dslocal.plan.search import Plan
 from dslocal.terminal.sanitise import one_line
 
@@ -24,13 +25,6 @@ from .speed_text import forecast_text, recommendation_text, speed_text
 if TYPE_CHECKING:
     from dslocal.api.planning.recommendation import RecommendedModel
 
-SHORT_VERDICTS = {
-    "gpu": "on the GPU",
-    "offload": "experts or layers in RAM",
-    "cpu": "on the CPU",
-    "workers": "on several machines",
-    "ssd": "from the SSD",
-}
 MEMORY_PARTS = {
     "weights": "weights",
     "kv": "KV",
@@ -258,7 +252,7 @@ def _short_plan(found: Assessment) -> str:
     plan = found.plan
     if plan.verdict == "no":
         return f"not here, {binary_size(plan.lacking)} are missing"
-    where, memory = SHORT_VERDICTS[plan.verdict], f", {binary_size(plan.memory.all.total)}"
+    where, memory = placement_words(plan.verdict), f", {binary_size(plan.memory.all.total)}"
     if plan.verdict == "ssd":
         where, memory = f"{binary_size(plan.lacking)} {where}", ""
     context = f"{context_size(plan.load_config.n_ctx)} context"

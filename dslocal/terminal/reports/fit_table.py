@@ -13,6 +13,7 @@ from rich.text import Text
 from dslocal.plan.assessment import Assessment
 from dslocal.plan.choice import FROM_MEMORY, is_fast_enough
 from dslocal.plan.machine.machine import Machine
+from dslocal.plan.placement_words import placement_words
 from dslocal.terminal.sanitise import one_line
 
 from .fit_report import context_size, machine_line, memory_bytes
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
 
 MAX_NAME = 31  # characters
 ROW = "{:<2}{:<31} {} {:>4} {:>5} {:>7} {:>5}"
-RUNS_ON = {
-    "gpu": "GPU",
-    "offload": "both",  # the GPU and the CPU
-    "cpu": "CPU",
-    "workers": "RPC",
-    "ssd": "SSD",
-    "no": "–",
-}
 CONVERTED = " c"
 RUNS_WELL = "runs well here"
 PIPED_COLUMNS, PIPED_ROWS = 80, 24  # of the screen that a table in a pipe would fit on
@@ -156,7 +149,11 @@ def _line(found: Assessment, *, marked: bool) -> str:
     return ROW.format(
         "→" if marked else "",
         one_line(model.name, MAX_NAME),
-        _load_columns(model.quant, RUNS_ON[plan.verdict], short_number(memory_bytes(plan) / 2**30)),
+        _load_columns(
+            model.quant,
+            placement_words(plan.verdict, short=True),
+            short_number(memory_bytes(plan) / 2**30),
+        ),
         context_size(plan.load_config.n_ctx) if runs else "",
         short_number(found.speed.middle) if runs else "",
         "here" if is_here else _fetch(model.download, model.method) + converted,
