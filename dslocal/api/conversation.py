@@ -91,8 +91,7 @@ class Chat:
         **settings: Unpack[SamplingSettings],
     ) -> AnswerStream:
         """Ask the next question and yield the answer as events, as :meth:`Model.stream` does."""
-        for name, value in settings.items():
-            self._session.settings = self._session.settings.with_value(name, value, name)
+        self._session.change_settings(settings)
         question = self._ready.compose(text, files, math, None)
         return self._ready.stream(self._session, question, new_seed(seed), on_prefill)
 

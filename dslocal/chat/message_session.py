@@ -43,15 +43,30 @@ def open_session(
     thinking: Thinking | None = None,
     tools: Sequence[Tool] = (),
 ) -> Session:
-    """Return a conversation at ``context``: with tokens, or with messages where it takes those."""
+    """Return a conversation at ``context``: with tokens, or with messages where it takes those.
+
+    Raises:
+        UsageError: With these settings every question would fail there.
+    """
     from dslocal.engine.remote.messages import MessageContext
 
     kind = MessageSession if isinstance(context, MessageContext) else Session
-    return kind(context, family, settings, system, thinking, tools)
+    session = kind(context, family, settings, system, thinking, tools)
+    session.require_possible(settings)
+    return session
 
 
 class MessageSession(Session):
     """A conversation with DeepSeek's own API; see :class:`.Session`."""
+
+    def require_possible(self, settings: Settings) -> None:
+        """Refuse settings that the API has no field for.
+
+        Raises:
+            UsageError: One of them is set.
+        """
+        extras = settings.extras()
+        _refuse_lacking([name for name in LACKING if name in extras])
 
     def certain_ids(self) -> list[int]:
         """Return nothing: the API shows no tokens."""
@@ -132,13 +147,11 @@ class MessageSession(Session):
         """
         if self.constraint is not None:
             self._api.grammar(self.constraint.grammar, self.constraint.made_from)
-        extras = self.settings.extras()
-        lacking = [name for name in LACKING if name in extras]
-        if self.top_logprobs is not None:
-            lacking.append("logprobs")
-        if lacking:
-            raise UsageError(f"DeepSeek's API has no {lacking[0]}", hint="leave it out")
         settings = self.settings
+        self.require_possible(settings)
+        if self.top_logprobs is not None:
+            _refuse_lacking(["logprobs"])
+        extras = settings.extras()
         body: dict[str, Any] = {
             "model": self._api.model_name,
             "messages": _written(self.system, messages),
@@ -159,6 +172,11 @@ class MessageSession(Session):
         if self.tools:
             body["tools"] = [_written_tool(tool) for tool in self.tools]
         return body
+
+
+def _refuse_lacking(names: Sequence[str]) -> None:
+    if names:
+        raise UsageError(f"DeepSeek's API has no {names[0]}", hint="leave it out")
 
 
 def _written(system: str, messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -5,9 +5,9 @@ History is sent without earlier reasoning. Does not know where conversations are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dslocal.errors import UsageError
 from dslocal.output.answer import (
@@ -19,6 +19,7 @@ from dslocal.output.answer import (
 )
 from dslocal.output.constraint import OutputConstraint
 from dslocal.output.reasoning import AnswerEvent
+from dslocal.output.sampler_settings import resolve_logit_bias
 from dslocal.output.turn import Turn
 from dslocal.prefix import common_prefix_length
 from dslocal.prompts.families import Family
@@ -97,6 +98,31 @@ class Session:
     first_kept: int = 0
     partial: PartialAnswer | None = None
     running: RunningAnswer | None = field(default=None, repr=False)
+
+    def change_settings(self, values: Mapping[str, Any], source: str = "") -> None:
+        """Change settings of sampling, all of them or none.
+
+        Args:
+            values: The new values by name.
+            source: Where they come from, for people; empty for the name of each.
+
+        Raises:
+            UsageError: A value is not allowed, or not one for this model. All are as they were.
+        """
+        settings = self.settings
+        for name, value in values.items():
+            settings = settings.with_value(name, value, source or name)
+        self.require_possible(settings)
+        self.settings = settings
+
+    def require_possible(self, settings: Settings) -> None:
+        """Refuse settings with which every question would fail.
+
+        Raises:
+            UsageError: A bias is for what is not a token of this model.
+        """
+        if settings.logit_bias.value:
+            resolve_logit_bias(settings.logit_bias, self.context.model)
 
     @property
     def is_unfinished(self) -> bool:

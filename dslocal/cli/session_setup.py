@@ -268,6 +268,20 @@ def load_model(
         )
 
 
+def require_possible(file: ModelFile, settings: prompts.Settings) -> None:
+    """Refuse settings with which every answer of a model would fail, before it is loaded.
+
+    Raises:
+        UsageError: A bias is for what is not a token of the model.
+    """
+    if not settings.logit_bias.value or (file.engine and file.engine.takes_messages):
+        return
+    from dslocal import output
+
+    with load_model(file.path, vocab_only=True) as vocabulary:
+        output.resolve_logit_bias(settings.logit_bias, vocabulary)
+
+
 @contextmanager
 def _loading_progress(name: str) -> Iterator[Callable[[float], None] | None]:
     if not can_redraw():

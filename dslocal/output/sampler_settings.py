@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from dslocal.engine.interface import SamplingParameters
 
 
+SEVERAL_BIASES = '["1=-100", "279=-100"]'
+
+
 class Sized(Vocabulary, Protocol):
     """A vocabulary of known size."""
 
@@ -72,7 +75,8 @@ def _token_id(token: str, vocabulary: Sized, source: str) -> int:
     if re.fullmatch(r"[0-9]+", token):
         if len(token) > 9 or int(token) >= vocabulary.n_vocab:
             raise UsageError(
-                f"{source}: token {token:.20} does not exist",
+                f"{source}: token {token:.20} does not exist: the vocabulary has "
+                f"{vocabulary.n_vocab:,} tokens",
                 hint=f"ids are 0 to {vocabulary.n_vocab - 1}",
             )
         return int(token)
@@ -86,6 +90,8 @@ def _token_id(token: str, vocabulary: Sized, source: str) -> int:
         if ids:
             shown = [str(id) for id in ids[:8]] + (["…"] if len(ids) > 8 else [])
             hint = f"its ids are {', '.join(shown)}"
+        if "=" in text:
+            hint = f"{hint}; several entries are a JSON list: {SEVERAL_BIASES}"
         raise UsageError(f"{source}: {text!r:.40} is {len(ids)} tokens, not one", hint=hint)
     return ids[0]
 

@@ -107,6 +107,11 @@ BAD: dict[str, tuple[list[str], dict[str, str], str]] = {
     "repeat penalty": (["--repeat-penalty", "0"], {}, "--repeat-penalty: 0.0 is out of range"),
     "bias without a value": (["--logit-bias", "hello"], {}, "--logit-bias: 'hello' is not allowed"),
     "bias for no token": (["--logit-bias", "hello there=1"], {}, "tokens, not one (its ids are "),
+    "bias for no id": (
+        ["--logit-bias", "4096=1"],
+        {},
+        "--logit-bias: token 4096 does not exist: the vocabulary has 4,096 tokens (ids are 0 to 4095)",
+    ),
     "empty stop": (["--stop", ""], {}, "--stop: '' is not allowed"),
     "too many logprobs": (
         ["--json", "--logprobs", "21"],
@@ -137,6 +142,12 @@ def test_a_bad_value_is_one_line(
     )
     assert said in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
+
+
+def test_a_server_whose_answers_would_all_fail_does_not_start(run: Run) -> None:
+    done = run.inside("serve", "nano", "--port", "0", env={"DSLOCAL_LOGIT_BIAS": "4096=1"})
+    assert done.returncode == ExitCode.USAGE
+    assert "DSLOCAL_LOGIT_BIAS: token 4096 does not exist" in done.stderr.decode()
 
 
 def test_dry_run_shows_what_is_set(elsewhere: Run) -> None:

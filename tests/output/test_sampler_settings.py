@@ -93,7 +93,7 @@ def test_which_token_a_bias_is_for(model: LlamaModel) -> None:
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ("4096=1", "--logit-bias: token 4096 does not exist"),
+        ("4096=1", "--logit-bias: token 4096 does not exist: the vocabulary has 4,096 tokens"),
         ("9" * 5000 + "=1", "--logit-bias: token 9999"),
         ("a b c=1", "--logit-bias: 'a b c' is 3 tokens, not one"),
         ('""=1', "--logit-bias: '' is 0 tokens, not one"),

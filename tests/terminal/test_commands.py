@@ -87,6 +87,8 @@ SAID = [
     ("run deepseek-r1:7b", "type /exit, then dslocal chat deepseek-r1:7b"),
     ("/set colour", "/set: unknown setting 'colour'"),
     ("/set top_k 40", "top_k 40"),
+    ("/set logit_bias 4096=1", "/set: token 4096 does not exist: the vocabulary has 4,096 tokens"),
+    ("/set logit_bias 1=-100,279=-100", 'several entries are a JSON list: ["1=-100", "279=-100"]'),
     ("/set math maybe", "/set math maybe: auto, on, off"),
     ("/set math off", "math off"),
     ("/set temperature 2", "model card recommends 0.5 to 0.7"),
@@ -115,6 +117,13 @@ def test_what_is_said(loop: Loop, typed: str, said: str) -> None:
     assert said in shown
     assert not set("\x1b\x9b\u202e") & set(shown)
     assert not list(Path().glob("*.md"))
+
+
+def test_a_refused_bias_leaves_the_old_one_and_the_next_question_is_answered(loop: Loop) -> None:
+    loop.said("/set logit_bias 5=1")
+    loop.said("/set logit_bias 4096=1")
+    assert 'logit_bias ["5=1"]' in loop.said("/set")
+    assert ANSWER in loop.said(QUESTION)
 
 
 @pytest.mark.parametrize("typed", ["exit", "quit", "Quit", ":q", "/quit", "/bye", "/q", "/exit"])

@@ -101,6 +101,7 @@ def prepare_question(options: AskOptions, known: KnownFile | None) -> PreparedQu
     family, think = prompts.choose_effort(file.family, options.answer.effort, options.answer.think)
     file = replace(file, family=family)
     settings = user_settings.sampling_settings(family.defaults, options.flags, template)
+    session_setup.require_possible(file, settings)
     chosen = load_overrides(file, options.load)
     thinking = user_settings.chosen_thinking(family, think, template)
     user_settings.check_budget(options.answer.think_budget, thinking.value)

@@ -114,7 +114,7 @@ class ModelSwitch:
         """
         old = self.choice
         new = choose_chat_model(model, engine=self.engine)
-        settings = _settings_for(new.family, session)
+        settings = _settings_for(new, session, notify)
         thinking = _thinking_for(new.family, old.family, session)
         try:
             session.context = self.load(new)
@@ -142,12 +142,28 @@ class ModelSwitch:
             raise EOFError from None
 
 
-def _settings_for(family: prompts.Family, session: chat.Session) -> prompts.Settings:
-    """Return the settings for a family, with those that were set in the chat."""
-    settings = user_settings.sampling_settings(family.defaults, {})
+def _settings_for(
+    file: ModelFile, session: chat.Session, notify: Callable[[str], None]
+) -> prompts.Settings:
+    """Return the settings for a model, with those that were set in the chat.
+
+    Biases that were set there are left out where the model lacks their tokens.
+
+    Raises:
+        UsageError: The environment or config.toml has what is not possible with this model.
+    """
+    settings = user_settings.sampling_settings(file.family.defaults, {})
+    session_setup.require_possible(file, settings)
     for name, setting in session.settings.shown().items():
-        if setting.source == SET_COMMAND:
-            settings = settings.with_value(name, setting.value, SET_COMMAND)
+        if setting.source != SET_COMMAND:
+            continue
+        changed = settings.with_value(name, setting.value, SET_COMMAND)
+        try:
+            session_setup.require_possible(file, changed)
+        except UsageError as e:
+            notify(f"{e}: {name} is as it was before {SET_COMMAND}")
+            continue
+        settings = changed
     return settings
 
 

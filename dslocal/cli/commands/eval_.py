@@ -138,6 +138,7 @@ def evaluate(
         math=math,
     )
     user_settings.check_budget(think_budget, run.thinking)
+    session_setup.require_possible(prepared, run.settings)
     for line in user_settings.ineffective(run.settings, flags, answers=samples):
         print(f"dslocal: {line}", file=sys.stderr)
     decisive = run.decisive_settings(digest)

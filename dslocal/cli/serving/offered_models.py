@@ -186,7 +186,9 @@ class ModelOffers:
             )
         file, think = _with_effort(file, self._answers)
         thinking = user_settings.chosen_thinking(file.family, think).value
-        _print_advice(file, thinking)
+        settings = user_settings.sampling_settings(file.family.defaults, {})
+        session_setup.require_possible(file, settings)
+        session_setup.print_advice(file.family, settings, thinking, "")
         chosen = load_overrides(file, self._load)
         if file.engine is None:
             chosen = replace(chosen, max_ram=self._options.max_ram)
@@ -276,12 +278,6 @@ def _with_effort(file: ModelFile, answers: AnswerDefaults) -> tuple[ModelFile, b
     """Return ``file`` with the effort of requests that name none, and whether they reason."""
     choice = prompts.choose_effort(file.family, answers.effort, answers.think)
     return replace(file, family=choice.family), choice.think
-
-
-def _print_advice(file: ModelFile, thinking: prompts.Thinking) -> None:
-    """Print which of the vendor's recommendations the server's defaults break."""
-    settings = user_settings.sampling_settings(file.family.defaults, {})
-    session_setup.print_advice(file.family, settings, thinking, "")
 
 
 def _listed_name(asked_for: str) -> str:

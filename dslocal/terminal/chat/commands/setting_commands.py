@@ -149,7 +149,7 @@ def change_setting(active: ActiveChat, text: str) -> None:
         active.notify(f"math {value}")
     else:
         before = _advice(active)
-        active.session.settings = active.session.settings.with_value(name, value, "/set")
+        active.session.change_settings({name: value}, "/set")
         active.notify(f"{name} {value}")
         _show_new_advice(active, before)
 
