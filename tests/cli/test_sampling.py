@@ -110,7 +110,7 @@ BAD: dict[str, tuple[list[str], dict[str, str], str]] = {
     "bias for no id": (
         ["--logit-bias", "4096=1"],
         {},
-        "--logit-bias: token 4096 does not exist: the vocabulary has 4,096 tokens (ids are 0 to 4095)",
+        "--logit-bias: token 4096 does not exist: the vocabulary has 4,096 tokens",
     ),
     "empty stop": (["--stop", ""], {}, "--stop: '' is not allowed"),
     "too many logprobs": (
