@@ -22,8 +22,8 @@ from dslocal.terminal.sanitise import one_line
 
 from . import supervisor
 from .default_model import make_default
-from .option_groups import EngineOptions
-from .user_settings import named_model, unknown_variables
+from .option_groups import EngineOptions, Flags
+from .user_settings import named_model, sampling_settings, unknown_variables
 
 if TYPE_CHECKING:
     from dslocal.engine import EngineContext, LlamaModel
@@ -266,6 +266,29 @@ def load_model(
         return LlamaModel(
             path, load_config, header=header, vocab_only=vocab_only, on_progress=report
         )
+
+
+def settings_for(
+    file: ModelFile,
+    defaults: prompts.Settings,
+    flags: Flags,
+    template: prompts.Template | None = None,
+) -> prompts.Settings:
+    """Return the settings of sampling that are in effect for a model.
+
+    Args:
+        file: The model.
+        defaults: Its family's settings for this use.
+        flags: The options by setting, None or an empty list where not given.
+        template: The template in use.
+
+    Raises:
+        UsageError: A value is not allowed, or not possible with this model; the message says where
+            it comes from.
+    """
+    settings = sampling_settings(defaults, flags, template)
+    require_possible(file, settings)
+    return settings
 
 
 def require_possible(file: ModelFile, settings: prompts.Settings) -> None:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dslocal import catalog, chat, prompts
-from dslocal.cli import session_setup, user_settings
+from dslocal.cli import session_setup
 from dslocal.cli.load_overrides import load_overrides
 from dslocal.cli.option_groups import LoadOptions
 from dslocal.cli.session_setup import ModelFile
@@ -152,8 +152,7 @@ def _settings_for(
     Raises:
         UsageError: The environment or config.toml has what is not possible with this model.
     """
-    settings = user_settings.sampling_settings(file.family.defaults, {})
-    session_setup.require_possible(file, settings)
+    settings = session_setup.settings_for(file, file.family.defaults, {})
     for name, setting in session.settings.shown().items():
         if setting.source != SET_COMMAND:
             continue

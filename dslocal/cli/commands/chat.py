@@ -103,8 +103,7 @@ def chat(
                 choice = model_switch.choose_chat_model(
                     model.name or _earlier_model(earlier, served_by), family, served_by
                 )
-            settings = user_settings.sampling_settings(choice.family.defaults, {})
-            session_setup.require_possible(choice, settings)
+            settings = session_setup.settings_for(choice, choice.family.defaults, {})
             chosen, think = prompts.choose_effort(choice.family, effort, think)
             thinking = user_settings.chosen_thinking(choice.family, think).value
             session_setup.print_advice(choice.family, settings, thinking, system)

@@ -133,12 +133,11 @@ def evaluate(
         seed=user_settings.checked_seed(seed),
         model=prepared,
         chosen=_chosen_overrides(prepared, LoadOptions(ctx=ctx, mtp=mtp, rpc=rpc)),
-        settings=user_settings.sampling_settings(prepared.family.defaults, flags),
+        settings=session_setup.settings_for(prepared, prepared.family.defaults, flags),
         thinking=user_settings.chosen_thinking(prepared.family, think).value,
         math=math,
     )
     user_settings.check_budget(think_budget, run.thinking)
-    session_setup.require_possible(prepared, run.settings)
     for line in user_settings.ineffective(run.settings, flags, answers=samples):
         print(f"dslocal: {line}", file=sys.stderr)
     decisive = run.decisive_settings(digest)

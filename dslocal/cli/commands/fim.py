@@ -93,8 +93,7 @@ def fim(
     file = session_setup.prepare_chosen_model(engine, model, family)
     file.family.render_fim(gap.prefix, gap.suffix)  # raises, before loading, where it cannot
     defaults = file.family.fim.defaults if file.family.fim else file.family.defaults
-    settings = user_settings.sampling_settings(defaults, sampling.flags())
-    session_setup.require_possible(file, settings)
+    settings = session_setup.settings_for(file, defaults, sampling.flags())
     for line in user_settings.ineffective(settings, sampling.flags()):
         print(f"dslocal: {line}", file=sys.stderr)
     chosen = load_overrides(file, load)

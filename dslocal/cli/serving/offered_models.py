@@ -186,8 +186,7 @@ class ModelOffers:
             )
         file, think = _with_effort(file, self._answers)
         thinking = user_settings.chosen_thinking(file.family, think).value
-        settings = user_settings.sampling_settings(file.family.defaults, {})
-        session_setup.require_possible(file, settings)
+        settings = session_setup.settings_for(file, file.family.defaults, {})
         session_setup.print_advice(file.family, settings, thinking, "")
         chosen = load_overrides(file, self._load)
         if file.engine is None:
