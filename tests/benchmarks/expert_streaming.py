@@ -10,9 +10,11 @@ memory cgroup; what the page cache holds of the file is dropped before each run.
 take turns; medians. Tokens are random, and the routers' biases are set so that all experts are
 chosen equally often, or the n-th most frequent 1/n as often (Zipf). The disk is measured before and
 after the tokens that count, with reads of single experts, as many at a time as streaming has: its
-rate differs from minute to minute. ``memory`` is ``prefill``, and besides with a model that is in
-memory whole: what computing alone takes. ``forecast`` compares with ``dslocal fit``'s middle in 2,
-3, 4 and 6 GiB, ``equal`` 200 greedy tokens and 200 with a seed.
+rate differs from minute to minute. Each time it is measured while the cores have nothing else to
+do, and while each of them reads memory, as they do for a token. The share of the time in which the
+disk had something to read is counted, too. ``memory`` is ``prefill``, and besides with a model that
+is in memory whole: what computing alone takes. ``forecast`` compares with ``dslocal fit``'s middle
+in 2, 3, 4 and 6 GiB, ``equal`` 200 greedy tokens and 200 with a seed.
 Needs root. ``--tokens``, ``--repeat`` and ``--guess on|off`` change what is run. ``--gpu`` keeps
 all but the experts on a GPU, whose libraries ``LLAMA_CPP_LIB_PATH`` names.
 """
@@ -28,6 +30,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dslocal.engine.streaming.disk import ReadingWay
+    from dslocal.engine.streaming.expert_layout import Extent
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
@@ -46,7 +50,8 @@ GIGABYTES = 6.6  # of the checkpoint: 7.1 GB in Q8_0
 N_VOCAB = 320
 FIRST_TOKEN = 3  # those before are special
 WARM_UP = 24  # tokens that do not count: they fill the memory
-DISK_SECONDS = 1.5  # that the disk is measured for, before and after
+DISK_SECONDS = 1.5  # that the disk is measured for, each time
+BUSY_BYTES = 48 << 20  # that each core reads meanwhile, again and again
 PREFILL_TOKENS = 1024
 CONTEXT = 2048
 ALL_GIB = 16  # of a cgroup that holds the model whole
@@ -164,6 +169,7 @@ def child(path: Path, way: str, task: str, tokens: int, guess: str, gpu: bool) -
     if gpu:
         config = replace(config, n_gpu_layers=ALL_LAYERS, cpu_moe_layers=ALL_LAYERS)
     found: dict[str, Any] = {}
+    reads = record_reads()
     with LlamaModel(path, config) as loaded, LlamaContext(loaded, config) as context:
         if context.streamer:
             found["way"] = str(context.streamer.way)
@@ -175,9 +181,14 @@ def child(path: Path, way: str, task: str, tokens: int, guess: str, gpu: bool) -
             warm_up = TRIAL_TOKENS if context.streamer else WARM_UP  # guesses are decided on then
             for token in random_tokens(warm_up):
                 context.evaluate([token])
-            rates = [disk_rate(path, context.streamer.way)] if context.streamer else []
+            quiet, busy = [], []
+            if context.streamer:
+                quiet.append(disk_rate(path, context.streamer.way))
+            if context.streamer and task == "decode":
+                busy.append(busy_disk_rate(path, context.streamer.way))
             used = context.streamer.use if context.streamer else None
             read, cpu = bytes_read(), time.process_time()
+            reads.clear()
             began = time.perf_counter()
             for token in random_tokens(warm_up + tokens)[warm_up:]:
                 context.evaluate([token])
@@ -185,11 +196,39 @@ def child(path: Path, way: str, task: str, tokens: int, guess: str, gpu: bool) -
             found["tokens_per_s"] = tokens / seconds
             found["read_per_token"] = (bytes_read() - read) / tokens
             found["cpu_s_per_token"] = (time.process_time() - cpu) / tokens
+            found["reading"] = covered(reads) / seconds
             if context.streamer and used:
                 found |= (context.streamer.use - used).as_json()
-                rates.append(disk_rate(path, context.streamer.way))
-                found["rate"] = sum(rates) / len(rates)
+                if task == "decode":
+                    busy.append(busy_disk_rate(path, context.streamer.way))
+                    found["busy_rate"] = sum(busy) / len(busy)
+                quiet.append(disk_rate(path, context.streamer.way))
+                found["rate"] = sum(quiet) / len(quiet)
     print(json.dumps(found))
+
+
+def record_reads() -> list[tuple[float, float]]:
+    """Return a list that grows by the begin and end of each read past the page cache."""
+    from dslocal.engine.streaming.disk import DiskReader
+
+    read, times = DiskReader.read_direct, []
+
+    def timed(self: DiskReader, extent: Extent, memory: memoryview) -> None:
+        began = time.perf_counter()
+        read(self, extent, memory)
+        times.append((began, time.perf_counter()))
+
+    DiskReader.read_direct = timed  # type: ignore[method-assign]
+    return times
+
+
+def covered(times: list[tuple[float, float]]) -> float:
+    """Return the seconds in which at least one of these was going on."""
+    total, last = 0.0, 0.0
+    for began, ended in sorted(times):
+        total += max(0.0, ended - max(began, last))
+        last = max(last, ended)
+    return total
 
 
 def planned_ubatch(path: Path) -> int:
@@ -228,6 +267,27 @@ def disk_rate(path: Path, way: ReadingWay) -> float:
     with DiskReader(layout, LinuxCalls()) as reader, ThreadPoolExecutor(way.threads) as pool:
         nbytes = sum(pool.map(read, range(way.threads)))
         return nbytes / (time.perf_counter() - began)
+
+
+def busy_disk_rate(path: Path, way: ReadingWay) -> float:
+    """Return what :func:`disk_rate` does while every core reads memory."""
+    import numpy as np
+
+    values, done = np.ones(BUSY_BYTES // 4, np.float32), threading.Event()
+
+    def add_up() -> None:
+        while not done.is_set():
+            values.sum()
+
+    workers = [threading.Thread(target=add_up) for _ in range(os.cpu_count() or 1)]
+    for worker in workers:
+        worker.start()
+    try:
+        return disk_rate(path, way)
+    finally:
+        done.set()
+        for worker in workers:
+            worker.join()
 
 
 def bytes_read() -> int:
@@ -280,34 +340,39 @@ def compare(path: Path, task: str, options: argparse.Namespace) -> None:
         shares = []
         for one in runs["stream"]:
             given = one["read_per_token"] * one["tokens_per_s"]
-            shares.append(given / one["rate"])
+            shares.append((given / one["rate"], given / one["busy_rate"], one["reading"]))
+            idle, busy, reading = shares[-1]
             print(
-                f"{given / 1e6:,.0f} MB/s on average of {one['rate'] / 1e6:,.0f} MB/s measured"
-                f" at that depth: {shares[-1]:.0%}; the rest is computing:"
-                f" {one['cpu_s_per_token']:.3f} CPU seconds a token"
+                f"{given / 1e6:,.0f} MB/s, {idle:.0%} of what the disk gives at that depth"
+                f" while the cores are idle ({one['rate'] / 1e6:,.0f}), {busy:.0%} of what it gives"
+                f" while they read memory ({one['busy_rate'] / 1e6:,.0f}); reading {reading:.0%}"
+                f" of the time; {one['cpu_s_per_token']:.3f} CPU seconds a token"
             )
-        print(f"median {median(shares):.0%} of the disk's rate")
+        idle, busy, reading = (median(column) for column in zip(*shares, strict=True))
+        print(f"medians {idle:.0%} and {busy:.0%} of the disk's rate, reading {reading:.0%}")
 
 
 def forecasts(path: Path, options: argparse.Namespace) -> None:
     """Print forecast and measurement for each size of memory."""
     from support.machines.cgroup_limit import confined
 
-    for gib in SIZES:
+    for gib in options.sizes:
         forget(path)
         with confined(gib * GIB) as prefix:
             command = [*prefix, sys.executable, __file__, str(path.parent), "expected"]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
         expected = json.loads(done.stdout.splitlines()[-1])
         runs = [
-            measured(path, gib, "stream", "decode", str(options.tokens), options.guess)
+            measured(path, gib, "stream", "tokens", str(options.tokens), options.guess)
             for _ in range(options.repeat)
         ]
         speed = median(one["tokens_per_s"] for one in runs)
         hits = median(one["hit_rate"] for one in runs)
+        each = ", ".join(f"{one['tokens_per_s']:.2f} at {one['rate'] / 1e6:,.0f}" for one in runs)
         print(
             f"{gib} GiB: forecast {expected['speed']:.2f} ({expected['hit_rate']:.0%} in memory),"
-            f" measured {speed:.2f} ({hits:.0%}): {expected['speed'] / speed - 1:+.0%}",
+            f" measured {speed:.2f} ({hits:.0%}): {expected['speed'] / speed - 1:+.0%}"
+            f"; tokens/s and the disk's MB/s: {each}; expected {expected['ssd_rate'] / 1e6:,.0f}",
             flush=True,
         )
 
@@ -369,6 +434,7 @@ def main() -> None:
     parser.add_argument("child", nargs="*")
     parser.add_argument("--router", choices=("uniform", "zipf", "as it is"), default="uniform")
     parser.add_argument("--gib", type=float, default=4)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="GiB of forecasts")
     parser.add_argument("--tokens", type=int, default=40)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--guess", choices=("auto", "on", "off"), default="auto")
