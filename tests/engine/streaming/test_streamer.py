@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from support.engine.streaming import PROMPT, ColdCalls, greedy_logits, loaded, s
 
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.graph import EvalCallback, GraphObserver
-from dslocal.engine.graph.graph_tensor import tensor_at
 from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.mtp_draft import MtpDrafter
 from dslocal.engine.speculation.speculation import Speculation
@@ -224,48 +222,6 @@ def test_pieces_are_those_of_the_chosen_experts(v3: Path, monkeypatch: pytest.Mo
         use = context.streamer.use
     assert set(calls.requested) <= known
     assert use.guessed >= use.guessed_right > 0
-
-
-def test_layers_that_choose_by_token_are_read_before_the_layer_above_is_computed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Proves it for V4: the graph stays at the first layer's choice until the later ones' experts
-    are requested, which it would never leave if they were requested when it comes to them.
-    """
-    path = write_moe(tmp_path, V4)
-    layout = read_layout(path)
-    by_token = [n for n in layout.layers if f"blk.{n}.ffn_gate_tid2eid.weight" in layout.tensors]
-    first, later = by_token[0], by_token[1:]
-    assert later
-    calls = ColdCalls()
-    with streaming(path, monkeypatch, calls) as context:
-        streamer = context.streamer
-        assert streamer is not None
-        streamer.allow_guesses(False)
-        context.evaluate([5])  # shows where tensors are mapped
-        token = 7
-        certain = {
-            tensor.extent(expert)
-            for layer in later
-            for expert in streamer._look_ahead.by_token(layer, np.array([token], np.int32))
-            for tensor in layout.layers[layer]
-        }
-        assert certain
-        held: list[bool] = []
-        take = streamer.take
-
-        def hold(address: int) -> None:
-            take(address)
-            if tensor_at(address).name == b"ffn_moe_topk-%d" % first:
-                deadline = time.monotonic() + 60
-                while not certain <= set(calls.requested) and time.monotonic() < deadline:
-                    time.sleep(0.001)
-                held.append(certain <= set(calls.requested))
-
-        monkeypatch.setattr(streamer, "take", hold)
-        calls.requested.clear()
-        context.evaluate([token])
-    assert held == [True]
 
 
 def test_drafts_of_an_mtp_layer_are_streamed_too(
