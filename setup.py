@@ -1,9 +1,9 @@
 """Compile the package's C. Everything else of the package is in pyproject.toml.
 
 The quantization kernels are the same C, compiled once for each level of the processor, into a plain
-shared object each, which dslocal.convert.kernels loads by ctypes. A level that does not compile,
-and all of them where there is no compiler, is left out: ggml's own quantizers do its work then.
-Where the filter of dslocal.engine.graph.node_filter does not compile, Python does its work.
+shared object each, which dslocal.convert.kernels loads by ctypes. A level that does not compile is
+left out, and without a compiler all levels are; ggml's own quantizers then do the work. If the
+filter of dslocal.engine.graph.node_filter does not compile, Python does its work.
 """
 
 from __future__ import annotations
