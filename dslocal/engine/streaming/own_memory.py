@@ -11,8 +11,8 @@ be read wrong: what was not read ahead is only slow.
 
 The first and the last page of an expert hold bytes of its neighbours too. They are read and shown
 with each of them, and stay until none of these is kept. If they were left to the page cache, a full
-memory would drop them: a token then waited 130 times for a page fault behind the reads of whole
-experts, 0.1 seconds in all.
+memory would drop them: a token then waited 130 times for a page fault, behind the reads of whole
+experts.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ print("chat:", whole.message.content)
 
 quick = client.chat("nano", ASKED, options=COLD, think=False)
 assert not quick.message.thinking
-made = client.generate("nano", "What is 31 + 57?", options=COLD, keep_alive="5m")
+made = client.generate("nano", "What is 31 + 57?", options=COLD, keep_alive="-1s")
 assert "88" in made.response
 gap = client.generate("nano", "def add(a, b):\n", suffix="\n\nprint(add(1, 2))\n", options=COLD)
 assert gap.response.strip()
