@@ -25,6 +25,25 @@ def test_it_remembers(loaded: dslocal.Model) -> None:
     assert [message.role for message in chat.messages] == ["user", "assistant"] * 2
 
 
+@pytest.mark.parametrize(
+    "values", [{"logit_bias": ["4096=1"]}, {"top_p": 2.0}, {"stop": [""]}, {"think_budget": -1}]
+)
+def test_settings_that_are_refused_change_nothing(
+    loaded: dslocal.Model, values: dict[str, Any]
+) -> None:
+    """Proves that not even the valid one before them holds for the next question."""
+    chat = loaded.chat()
+    with pytest.raises(dslocal.UsageError):
+        chat.ask("What is the capital of Peru?", seed=1, max_tokens=5, **values)
+    answer = chat.ask("What is the capital of Peru?", seed=1)
+    assert answer.text == "The capital of Peru is Lima."
+
+
+def test_a_conversation_with_impossible_settings_is_not_begun(loaded: dslocal.Model) -> None:
+    with pytest.raises(dslocal.UsageError, match="token 4096 does not exist"):
+        loaded.chat(logit_bias=["4096=1"])
+
+
 def test_a_question_is_taken_back(loaded: dslocal.Model) -> None:
     chat = loaded.chat()
     assert chat.undo() is None

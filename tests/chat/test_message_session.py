@@ -139,6 +139,22 @@ def test_what_it_cannot_do_is_refused_before_anything_is_sent(
     assert session.history == []
 
 
+LACKING = {"top_k": 5, "min_p": 0.1, "repeat_penalty": 1.1, "logit_bias": "5=1", "think_budget": 5}
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_a_setting_that_it_lacks_is_refused_when_it_is_set(
+    api: FakeEngine, session: Session, name: str
+) -> None:
+    before = session.settings
+    with pytest.raises(UsageError, match=f"DeepSeek's API has no {name}"):
+        session.change_settings({"temperature": 0.5, name: LACKING[name]}, "/set")
+    assert session.settings == before
+    with pytest.raises(UsageError, match=f"DeepSeek's API has no {name}"):
+        open_session(session.context, V4, before.with_value(name, LACKING[name], "config.toml"))
+    assert api.generated == []
+
+
 @pytest.mark.parametrize(
     ("event", "message"),
     [

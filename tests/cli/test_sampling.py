@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cli.running import Run
+from support.cli.running import BINARY, Run
+from support.terminal.screen import Screen
+from support.waiting import exit_code_of
 
 from dslocal.errors import ExitCode
 
@@ -148,6 +150,24 @@ def test_a_server_whose_answers_would_all_fail_does_not_start(run: Run) -> None:
     done = run.inside("serve", "nano", "--port", "0", env={"DSLOCAL_LOGIT_BIAS": "4096=1"})
     assert done.returncode == ExitCode.USAGE
     assert "DSLOCAL_LOGIT_BIAS: token 4096 does not exist" in done.stderr.decode()
+
+
+BIAS_OF_NO_TOKEN = {"DSLOCAL_LOGIT_BIAS": "4096=1"}
+NO_TOKEN = "DSLOCAL_LOGIT_BIAS: token 4096 does not exist: the vocabulary has 4,096 tokens"
+
+
+def test_eval_refuses_a_bias_for_no_token_before_a_question(run: Run, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"question": "What is 1 + 1?", "answer": "2"}\n')
+    done = run.inside("eval", questions, env=BIAS_OF_NO_TOKEN)
+    assert done.returncode == ExitCode.USAGE, done.stderr
+    assert NO_TOKEN in done.stderr.decode()
+
+
+def test_chat_refuses_a_bias_for_no_token_before_a_question(run: Run) -> None:
+    with Screen([str(BINARY), "chat", "nano"], {**run.env(), **BIAS_OF_NO_TOKEN}) as screen:
+        screen.wait_for("token 4096 does not exist")
+        assert exit_code_of(screen.process) == ExitCode.USAGE
 
 
 def test_dry_run_shows_what_is_set(elsewhere: Run) -> None:

@@ -21,7 +21,7 @@ from dslocal.cli import session_setup
 from dslocal.cli.chatting import model_switch
 from dslocal.cli.main import app
 from dslocal.cli.option_groups import LoadOptions
-from dslocal.errors import DslocalError, NotFoundError, OutOfMemoryError
+from dslocal.errors import DslocalError, NotFoundError, OutOfMemoryError, UsageError
 from dslocal.plan.overrides import NO_OVERRIDES
 from dslocal.prompts import Message, Thinking
 
@@ -169,6 +169,31 @@ def test_another_model(
     assert session.thinking is Thinking.FORCED
     assert "4047" in ask(session, "Now add 5 to that.")
     assert resolve.last_used_model() == str(copy)
+
+
+def test_biases_that_another_model_lacks(
+    held: tuple[model_switch.ModelSwitch, Session],
+    tmp_path: Path,
+    nano: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that /set's are left out and named, and config's are refused before anything loads."""
+    holder, session = held
+    copy = tmp_path / "other.gguf"
+    copy.hardlink_to(nano.resolve())
+    session.settings = session.settings.with_value("logit_bias", "4096=1", "/set")
+    before = session.context
+    with monkeypatch.context() as patch:
+        patch.setenv("DSLOCAL_LOGIT_BIAS", "5000=1")
+        with pytest.raises(UsageError, match="token 5000 does not exist"):
+            holder.switch(session, str(copy), print)
+    assert session.context is before
+    said = list[str]()
+    holder.switch(session, str(copy), said.append)
+    assert any("token 4096 does not exist" in line for line in said)
+    assert session.settings.logit_bias.value == ()
+    assert session.settings.temperature.value == 0
+    assert "4042" in ask(session, "What is 47 × 86?")
 
 
 def test_a_model_that_cannot_be_had(
