@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,12 +54,36 @@ def require_sound(name: str, header: GgufHeader) -> None:
     Raises:
         GgufError: llama.cpp would abort the process while loading this file.
     """
-    from dslocal.errors import GgufError
-    from dslocal.plan.memory.shape import shape_of
     from dslocal.plan.memory.validate import validate_vocabulary
 
-    try:
-        shape_of(header)
+    require_shape(name, header)
+    with _named(name):
         validate_vocabulary(header)
+
+
+def require_shape(name: str, header: GgufHeader) -> None:
+    """Check that a header describes a model whose memory can be planned.
+
+    Args:
+        name: The file's name, for the message.
+        header: Its header, with the tensors of all parts.
+
+    Raises:
+        GgufError: Its numbers make no sense.
+        UnsupportedModelError: An architecture whose memory is not known.
+    """
+    from dslocal.plan.memory.shape import shape_of
+
+    with _named(name):
+        shape_of(header)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Put the file's name before what is wrong with it."""
+    from dslocal.errors import GgufError
+
+    try:
+        yield
     except GgufError as e:
         raise GgufError(f"{name}: {e}", hint=e.hint) from e

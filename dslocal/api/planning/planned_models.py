@@ -135,11 +135,13 @@ def registered_model(name: str) -> RegisteredModel | None:
 
 
 def _model_of_file(path: Path) -> PlannedModel:
+    from dslocal.api.model_file import require_shape
     from dslocal.gguf.header import main_type
     from dslocal.gguf.parts import read_parts
     from dslocal.plan.assessment import PlannedModel
 
     header = read_parts(path)[1]
+    require_shape(path.name, header)
     title = header.text("general.name") or path.stem
     return PlannedModel(title, main_type(header), header, file=path)
 

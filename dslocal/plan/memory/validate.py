@@ -18,6 +18,7 @@ from .model_shape import ModelShape
 
 MAX_LAYERS = 512  # LLAMA_MAX_LAYERS, src/llama-hparams.h
 MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS, src/llama-hparams.h
+MAX_SINKHORN = 1000  # passes; every release has 20, and each is a node of each layer's graph
 GATING_FUNCTIONS = range(5)  # enum llama_expert_gating_func_type
 ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 EPSILON_KEYS = ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon")
@@ -49,6 +50,10 @@ INTEGER_KEYS = (
     "attention.indexer.key_length",
     "attention.indexer.top_k",
     "hyper_connection.count",
+    "hyper_connection.sinkhorn_iterations",
+    "attention.output_group_count",
+    "attention.output_lora_rank",
+    "hash_layer_count",
 )
 # Types that no weight has. Vectors are F32, to which others are added.
 UNUSABLE_TYPES = (GgmlType.I8, GgmlType.I16, GgmlType.I32, GgmlType.I64, GgmlType.F64)
@@ -129,6 +134,8 @@ def _check_attention(header: GgufHeader, shape: ModelShape) -> Iterator[str]:
         yield f"{n_head:,} heads on {n_head_kv:,} of keys and values"
     if n_rot % 2:
         yield f"an odd number of rotated dimensions, {n_rot:,}"
+    if shape.compress_ratios:
+        yield from _check_compressed(header, shape)
     if shape.architecture in ("deepseek2", "deepseek32"):
         yield from _check_mla(shape)
         return
@@ -136,6 +143,17 @@ def _check_attention(header: GgufHeader, shape: ModelShape) -> Iterator[str]:
         yield f"heads of {shape.n_embd_head_k:,} and {shape.n_embd_head_v:,}"
     if n_rot > shape.n_embd_head_k:
         yield f"{n_rot:,} rotated dimensions of {shape.n_embd_head_k:,}"
+
+
+def _check_compressed(header: GgufHeader, shape: ModelShape) -> Iterator[str]:
+    """Check what V4's graph divides by and asserts. Source: llama.cpp, src/models/deepseek4.cpp."""
+    if shape.n_head_kv != 1:
+        yield f"attention.head_count_kv of {shape.n_head_kv:,}, where V4 has 1"
+    if shape.n_groups_o < 1:
+        yield f"attention.output_group_count of {shape.n_groups_o:,}"
+    passes = header.of_arch("hyper_connection.sinkhorn_iterations", 1)
+    if not 1 <= passes <= MAX_SINKHORN:
+        yield f"hyper_connection.sinkhorn_iterations of {passes:,}"
 
 
 def _attention_output_width(header: GgufHeader) -> int:
