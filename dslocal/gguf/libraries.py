@@ -2,8 +2,9 @@
 
 Everything that calls into llama.cpp or ggml gets the function here. llama_cpp is imported on first
 use, not with this module: reading a GGUF header does not need it. On a CUDA machine llama_cpp must
-be imported before numpy (the other order crashed in ``llama_init_from_model``), so the packages
-that use numpy call :func:`require` in their ``__init__``.
+be imported before numpy, so the packages that use numpy call :func:`require` in their ``__init__``.
+In the other order, a build with CUDA crashed: libllama's regular expressions called into a copy of
+the C++ library inside libggml-cuda (seen on 2026-12-03, in a backtrace of a model being loaded).
 """
 
 from __future__ import annotations

@@ -428,6 +428,8 @@ def equal(path: Path, gib: float) -> None:
 
 
 def main() -> None:
+    from dslocal.gguf import libraries
+
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("task")
@@ -440,6 +442,7 @@ def main() -> None:
     parser.add_argument("--guess", choices=("auto", "on", "off"), default="auto")
     parser.add_argument("--gpu", action="store_true", help="all but the experts on a GPU")
     options = parser.parse_args()
+    libraries.require()  # before numpy, see there
     path = model(options.folder)
     if options.task == "child":
         way, task, tokens, guess = options.child
