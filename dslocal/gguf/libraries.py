@@ -3,8 +3,8 @@
 Everything that calls into llama.cpp or ggml gets the function here. llama_cpp is imported on first
 use, not with this module: reading a GGUF header does not need it. On a CUDA machine llama_cpp must
 be imported before numpy, so the packages that use numpy call :func:`require` in their ``__init__``.
-In the other order, a build with CUDA crashed: libllama's regular expressions called into a copy of
-the C++ library inside libggml-cuda (seen on 2026-12-03, in a backtrace of a model being loaded).
+In the other order, a build crashed whose libggml-cuda was linked with a C++ library of its own:
+libllama's regular expressions called into it (a backtrace of 2026-12-03, when a model was loaded).
 """
 
 from __future__ import annotations
