@@ -51,7 +51,9 @@ class ResponseStore:
 
     def add(self, response: Json, items: Sequence[Json], previous: str) -> None:
         """Keep ``response``, which answers ``items`` after the response ``previous``."""
-        size = len(json.dumps([response, list(items)], ensure_ascii=False).encode())
+        # a client can send half a surrogate pair, which UTF-8 does not have
+        written = json.dumps([response, list(items)], ensure_ascii=False).encode("utf-8", "replace")
+        size = len(written)
         with self._lock:
             self._stored[response["id"]] = StoredResponse(response, items, previous, size)
             self._size += size

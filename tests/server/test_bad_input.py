@@ -17,6 +17,7 @@ from dslocal.server.ignored_fields import HEADER
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": SUM}], "max_tokens": 2}
 SEED, REQUESTS = 20251122, 300
+HALF = "a\ud800b"  # half a surrogate pair: JSON can spell it, and UTF-8 cannot
 ABSURD: tuple[Any, ...] = (
     None,
     True,
@@ -195,6 +196,43 @@ def test_a_keyword_that_means_nothing_is_named_or_refused(served: Serving) -> No
         named = answer.headers.get(HEADER.decode(), "")
         assert named == ("" if strict else "response_format.json_schema")
         assert not strict or "did you mean required?" in error_of(answer)["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        (CHAT, {**ASKED, HALF: 1}, 422),
+        (CHAT, {**ASKED, "guided_choice": [HALF]}, 400),
+        (CHAT, {**ASKED, "guided_regex": HALF}, 400),
+        (CHAT, {**ASKED, "guided_grammar": f'root ::= "{HALF}"'}, 400),
+        (CHAT, {**ASKED, "guided_json": {"enum": [HALF]}}, 400),
+        (CHAT, {**ASKED, "tools": [{"type": "function", "function": {"name": HALF}}]}, 422),
+        (CHAT, {**ASKED, "tool_choice": HALF}, 422),
+        (CHAT, {**ASKED, "reasoning_effort": HALF}, 422),
+        (CHAT, {**ASKED, "model": HALF}, 404),
+        (CHAT, {**ASKED, "messages": [{"role": "user", "content": HALF}]}, 200),
+        ("/v1/responses", {"input": HALF, "metadata": {HALF: HALF}, "max_output_tokens": 2}, 200),
+    ],
+    ids=lambda value: None if isinstance(value, int) else ascii(value)[-60:],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_half_a_surrogate_pair(
+    served: Serving, path: str, body: dict[str, Any], status: int, stream: bool
+) -> None:
+    sent = json.dumps({**body, "stream": stream})
+    answer = served.http.post(path, content=sent, headers={"content-type": "application/json"})
+    assert answer.status_code == status, answer.text
+    assert "the server failed" not in answer.text
+    if status != 200:
+        error_of(answer)
+
+
+def test_a_response_with_half_a_surrogate_pair_is_kept(served: Serving) -> None:
+    made = served.http.post(
+        "/v1/responses", content=json.dumps({"input": HALF, "max_output_tokens": 2})
+    )
+    kept = served.http.get(f"/v1/responses/{made.json()['id']}")
+    assert kept.json() == made.json()
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,13 @@ def regex_to_grammar(pattern: str) -> str:
     """
     from llguidance import LLMatcher
 
+    try:
+        pattern.encode("utf-8")
+    except UnicodeEncodeError as e:
+        raise UsageError(
+            f"half a surrogate pair at character {e.start + 1:,} is not text",
+            hint="send valid Unicode",
+        ) from None
     return validated(str(LLMatcher.grammar_from_regex(pattern)))
 
 

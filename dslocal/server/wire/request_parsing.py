@@ -49,6 +49,8 @@ def parse_request(schema: type[S], body: bytes) -> ParsedRequest[S]:
     except ValidationError as e:
         first = e.errors(include_url=False, include_input=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"])[:200]
+        if not first["loc"]:  # half a surrogate pair in the name of a field
+            raise ApiError(422, "the body has a field whose name is not valid Unicode") from None
         if first["loc"][0] == PROMPT:  # which has four forms: one of them would mislead
             field, first["msg"] = PROMPT, PROMPT_FORMS
         raise ApiError(422, f"{field}: {first['msg']}"[:300], param=field) from None
