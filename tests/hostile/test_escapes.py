@@ -209,3 +209,22 @@ def test_an_imported_file_in_lists(hostile: Path, tmp_path: Path) -> None:
             ),
             " ".join(args),
         )
+
+
+def test_paths_of_results(hostile: Path, tmp_path: Path) -> None:
+    """Proves that a command which names what it wrote or found names it in plain words."""
+    own = Run(tmp_path / "home")
+    own.home.mkdir()
+    made, smaller, matrix = (str(tmp_path / f"{n}{ACTS}.gguf") for n in "abc")
+    for args in (
+        ["convert", "nano", "-o", made, "--dry-run"],
+        ["convert", "nano", "-o", made, "--quant", "BF16"],
+        ["quantize", made, "-o", smaller, "--quant", "Q8_0"],
+        ["imatrix", made, "-o", matrix],
+        ["import", str(hostile), "--name", "ours"],
+        ["pull", "ours"],
+        ["pull", made],
+    ):
+        done = own.inside(*args, env={"HF_HUB_OFFLINE": "1"})
+        assert done.returncode == 0, done.stderr
+        harmless(outputs(done), " ".join(args))

@@ -15,7 +15,7 @@ from dslocal.cli.option_groups import PublishedModel, with_option_groups
 from dslocal.cli.options import AsJson, MinSpeed, Revision
 from dslocal.errors import DoesNotFitError, ExitCode, UnreachableError, UsageError
 from dslocal.files import decimal_size
-from dslocal.terminal.sanitise import one_line
+from dslocal.terminal.sanitise import one_line, sanitise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -157,7 +157,8 @@ def _print_local(
             f"{model} is on this machine already, so it is not downloaded",
             hint=f"dslocal convert {model} -o FILE.gguf makes another file from it",
         )
-    print(json.dumps({"path": str(path)}) if as_json else f"{model} is here already: {path}")
+    here = sanitise(f"{model} is here already: {path}")
+    print(json.dumps({"path": str(path)}) if as_json else here)
 
 
 def _print_offline(
@@ -255,7 +256,7 @@ def _require_fit(
                 f"{_smaller_namesake(location.name)}"
             ),
         )
-    print(f"dslocal: {message}", file=sys.stderr)
+    print(f"dslocal: {one_line(message)}", file=sys.stderr)
 
 
 def _smaller_namesake(name: str) -> str:
@@ -304,8 +305,10 @@ def _print_choice(
         return
     where = sys.stdout if dry_run else sys.stderr
     print(
-        f"{location.name} {offer.model.quant}, {offer.method}, from {offer.remote.origin}: "
-        f"{choice.why}",
+        sanitise(
+            f"{location.name} {offer.model.quant}, {offer.method}, from {offer.remote.origin}: "
+            f"{choice.why}"
+        ),
         file=where,
     )
     print(
@@ -344,6 +347,6 @@ def _print_installed(installed: InstalledModel, what: str, *, as_json: bool) -> 
         return
     size = decimal_size(installed.nbytes)
     print(
-        f"{installed.full_name} {what}: {installed.path} ({size}); "
+        f"{installed.full_name} {what}: {sanitise(str(installed.path))} ({size}); "
         f"dslocal ask -m {installed.name} …"
     )
