@@ -3,7 +3,7 @@
     python tests/benchmarks/expert_streaming.py FOLDER decode [--router uniform|zipf] [--gib 4]
     python tests/benchmarks/expert_streaming.py FOLDER prefill|memory
     python tests/benchmarks/expert_streaming.py FOLDER forecast
-    python tests/benchmarks/expert_streaming.py FOLDER equal
+    python tests/benchmarks/expert_streaming.py FOLDER equal|interrupt|fits
 
 A random V3-shaped model of 7.1 GB in Q8_0 (18 layers of 64 experts, 8 used), kept in FOLDER, in a
 memory cgroup; what the page cache holds of the file is dropped before each run. Streaming and mmap
@@ -14,7 +14,9 @@ rate differs from minute to minute. Each time it is measured while the cores hav
 do, and while each of them reads memory, as they do for a token. The share of the time in which the
 disk had something to read is counted, too. ``memory`` is ``prefill``, and besides with a model that
 is in memory whole: what computing alone takes. ``forecast`` compares with ``dslocal fit``'s middle
-in 2, 3, 4 and 6 GiB, ``equal`` 200 greedy tokens and 200 with a seed.
+in 2, 3, 4 and 6 GiB, ``equal`` 200 greedy tokens and 200 with a seed. ``interrupt`` sends Ctrl-C 50
+times while tokens or prompts are evaluated, and compares what the model says after each. ``fits``
+has memory for the whole model: there, tokens with ``auto`` and with ``off`` take turns.
 Needs root. ``--tokens``, ``--repeat`` and ``--guess on|off`` change what is run. ``--gpu`` keeps
 all but the experts on a GPU, whose libraries ``LLAMA_CPP_LIB_PATH`` names.
 """
@@ -22,10 +24,14 @@ all but the experts on a GPU, whose libraries ``LLAMA_CPP_LIB_PATH`` names.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
+import faulthandler
+import hashlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -34,10 +40,11 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dslocal.engine import LlamaContext
     from dslocal.engine.streaming.disk import ReadingWay
     from dslocal.engine.streaming.expert_layout import Extent
 
@@ -56,6 +63,12 @@ PREFILL_TOKENS = 1024
 CONTEXT = 2048
 ALL_GIB = 16  # of a cgroup that holds the model whole
 SIZES = (2, 3, 4, 6)  # GiB of the cgroups of ``forecast``
+INTERRUPTIONS = 50
+LONGEST_WORK = 1.0  # seconds before an interruption
+INTERRUPTED_PROMPT = 64  # tokens
+ANSWER_TOKENS = 3
+HANGS_AFTER = 60  # seconds of one interruption and the answer after it
+TURN_TOKENS = 8  # with ``auto`` or ``off``, before the other has its turn
 SHAPING_TOKENS = 256
 ALL_LAYERS = 1000
 SHAPING_STEPS = 600
@@ -184,7 +197,7 @@ def child(path: Path, way: str, task: str, tokens: int, guess: str, gpu: bool) -
             quiet, busy = [], []
             if context.streamer:
                 quiet.append(disk_rate(path, context.streamer.way))
-            if context.streamer and task == "decode":
+            if context.streamer:
                 busy.append(busy_disk_rate(path, context.streamer.way))
             used = context.streamer.use if context.streamer else None
             read, cpu = bytes_read(), time.process_time()
@@ -199,12 +212,121 @@ def child(path: Path, way: str, task: str, tokens: int, guess: str, gpu: bool) -
             found["reading"] = covered(reads) / seconds
             if context.streamer and used:
                 found |= (context.streamer.use - used).as_json()
-                if task == "decode":
-                    busy.append(busy_disk_rate(path, context.streamer.way))
-                    found["busy_rate"] = sum(busy) / len(busy)
+                busy.append(busy_disk_rate(path, context.streamer.way))
+                found["busy_rate"] = sum(busy) / len(busy)
                 quiet.append(disk_rate(path, context.streamer.way))
                 found["rate"] = sum(quiet) / len(quiet)
     print(json.dumps(found))
+
+
+def answer(context: LlamaContext) -> str:
+    """Return a digest of the logits of a few tokens, from an empty context on."""
+    context.clear()
+    digest = hashlib.sha256()
+    for token in random_tokens(ANSWER_TOKENS):
+        context.evaluate([token])
+        digest.update(context.logits().tobytes())
+    return digest.hexdigest()
+
+
+def interrupted(path: Path, *, stream: bool) -> None:
+    """Print the answer; with streaming, interrupt other work 50 times and answer after each."""
+    from dslocal.engine import LlamaContext, LlamaModel
+    from dslocal.engine.interrupt import abort_on_signal
+    from dslocal.plan.load_config import LoadConfig
+
+    config, chance = LoadConfig(CONTEXT), random.Random(1)
+    if stream:
+        config = replace(config, stream_experts=True, n_ubatch=planned_ubatch(path))
+    answers, caught, seconds = [], 0, []
+    with LlamaModel(path, config) as loaded, LlamaContext(loaded, config) as context:
+        answers.append(answer(context))
+        at_work = threading.active_count()
+        for n in range(INTERRUPTIONS if stream else 0):
+            faulthandler.dump_traceback_later(HANGS_AFTER, exit=True)
+            size = INTERRUPTED_PROMPT if n % 2 else 1
+            wait = chance.uniform(0, LONGEST_WORK)
+            began = time.perf_counter()
+            stop = threading.Timer(wait, os.kill, (os.getpid(), signal.SIGINT))
+            try:
+                with abort_on_signal(context.abort):
+                    stop.start()
+                    while True:
+                        context.evaluate([chance.randrange(FIRST_TOKEN, N_VOCAB)] * size)
+                        if len(context.ids) > CONTEXT // 2:
+                            context.clear()
+            except KeyboardInterrupt:
+                caught += 1
+                seconds.append(time.perf_counter() - began - wait)
+            stop.join()
+            answers.append(answer(context))
+        faulthandler.cancel_dump_traceback_later()
+        threads_left = threading.active_count() - at_work
+    print(
+        json.dumps(
+            {
+                "answers": answers,
+                "caught": caught,
+                "threads_left": threads_left,
+                "slowest": max(seconds, default=0.0),
+            }
+        )
+    )
+
+
+def interruptions(path: Path, gib: float) -> None:
+    """Print how many of the answers after interruptions are those of a run through mmap."""
+    right = measured(path, ALL_GIB, "mmap", "interrupt", "0", "auto")["answers"][0]
+    found = measured(path, gib, "stream", "interrupt", "0", "auto")
+    same = sum(one == right for one in found["answers"][1:])
+    print(
+        f"{found['caught']} interruptions in {gib} GiB: {same} answers after them are bit by bit"
+        f" those through mmap; threads left {found['threads_left']};"
+        f" the slowest ended {found['slowest']:.2f} s after Ctrl-C"
+    )
+
+
+def take_turns(path: Path, repeat: int) -> None:
+    """Print how quick tokens are with ``auto`` and ``off``, planned with memory for the model."""
+    from dslocal.engine import LlamaContext, LlamaModel
+    from dslocal.gguf.header import read_header
+    from dslocal.plan.machine.probe import probe_machine
+    from dslocal.plan.overrides import Overrides
+    from dslocal.plan.search import make_plan
+
+    header, machine = read_header(path), probe_machine()
+    wanted = {"auto": None, "off": False}
+    config = {
+        name: make_plan(
+            header, machine, Overrides(n_ctx=CONTEXT, n_gpu_layers=0, stream_experts=value)
+        ).load_config
+        for name, value in wanted.items()
+    }
+    seconds: dict[str, list[float]] = {"auto": [], "off": []}
+    with contextlib.ExitStack() as opened:
+        contexts = {}
+        for name in seconds:
+            loaded = opened.enter_context(LlamaModel(path, config[name]))
+            contexts[name] = opened.enter_context(LlamaContext(loaded, config[name]))
+            for token in random_tokens(WARM_UP):
+                contexts[name].evaluate([token])
+        tokens = random_tokens(TURN_TOKENS)
+        for turn in range(repeat):
+            for name in sorted(contexts, reverse=bool(turn % 2)):
+                began = time.perf_counter()
+                for token in tokens:
+                    contexts[name].evaluate([token])
+                seconds[name].append((time.perf_counter() - began) / TURN_TOKENS)
+        streams = contexts["auto"].streamer is not None
+    pairs = [auto / off for auto, off in zip(seconds["auto"], seconds["off"], strict=True)]
+    low, _, high = quantiles(pairs)
+    speeds = {name: 1 / median(found) for name, found in seconds.items()}
+    print(
+        f"{repeat} turns of {TURN_TOKENS} tokens each, auto streams: {streams}, settings equal:"
+        f" {config['auto'] == config['off']}: auto {speeds['auto']:.3f},"
+        f" off {speeds['off']:.3f} tokens/s; a token with auto takes {median(pairs) - 1:+.2%}"
+        f" (median of pairs; quartiles {low - 1:+.2%}, {high - 1:+.2%})"
+    )
 
 
 def record_reads() -> list[tuple[float, float]]:
@@ -367,40 +489,58 @@ def forecasts(path: Path, options: argparse.Namespace) -> None:
             for _ in range(options.repeat)
         ]
         speed = median(one["tokens_per_s"] for one in runs)
-        hits = median(one["hit_rate"] for one in runs)
-        each = ", ".join(f"{one['tokens_per_s']:.2f} at {one['rate'] / 1e6:,.0f}" for one in runs)
         print(
-            f"{gib} GiB: forecast {expected['speed']:.2f} ({expected['hit_rate']:.0%} in memory),"
-            f" measured {speed:.2f} ({hits:.0%}): {expected['speed'] / speed - 1:+.0%}"
-            f"; tokens/s and the disk's MB/s: {each}; expected {expected['ssd_rate'] / 1e6:,.0f}",
-            flush=True,
+            f"{gib} GiB: forecast {expected['speed']:.2f}, measured {speed:.2f} tokens/s:"
+            f" {expected['speed'] / speed - 1:+.0%}"
         )
+        print(
+            f"  forecast: {expected['read'] / 1e6:,.0f} MB a token"
+            f" at {expected['ssd_rate'] / 1e6:,.0f} MB/s: {1e3 * expected['ssd']:.0f} ms;"
+            f" experts in memory {expected['hit_rate']:.0%};"
+            f" multiplying with experts {1e3 * expected['using']:.0f} ms, other weights"
+            f" {1e3 * expected['ram']:.0f}, layers {1e3 * expected['layers']:.0f},"
+            f" waited for first pieces {expected['waited_share']:.0%}"
+        )
+        for one in runs:
+            read, seconds = one["read_per_token"], 1 / one["tokens_per_s"]
+            print(
+                f"  measured: {one['tokens_per_s']:.2f} tokens/s, {1e3 * seconds:.0f} ms:"
+                f" {read / 1e6:,.0f} MB a token, read {one['reading']:.0%} of the time"
+                f" at {read / seconds / one['reading'] / 1e6:,.0f} MB/s"
+                f" (disk alone {one['rate'] / 1e6:,.0f}, with busy cores"
+                f" {one['busy_rate'] / 1e6:,.0f}); experts in memory"
+                f" {1 - read / one['needed_bytes_per_token']:.0%}, hit rate {one['hit_rate']:.0%};"
+                f" waited {1e3 * one['waited_s_per_token']:.0f} ms;"
+                f" {one['cpu_s_per_token']:.3f} CPU seconds",
+                flush=True,
+            )
 
 
 def expected(path: Path) -> None:
-    """Print the forecast for an empty context, and the hit rate that it counts on."""
+    """Print the forecast for an empty context and a uniform router, in parts."""
     from dslocal.api.planning.machines import machine_and_rates, with_ssd_of
     from dslocal.gguf.header import read_header
     from dslocal.plan.overrides import Overrides
     from dslocal.plan.search import make_plan
-    from dslocal.plan.speed import tokens_per_s, traffic, weight_bytes_per_token
+    from dslocal.plan.speed import forecast_times, weight_reads
 
     header = read_header(path)
     machine, rates = machine_and_rates()
     planned = make_plan(header, machine, Overrides(n_ctx=CONTEXT))
-    rates = with_ssd_of(path, machine, rates, stream_experts=planned.load_config.stream_experts)
-    config, memory = planned.load_config, planned.memory
-    read = traffic(header, config, memory, machine, filled=0)
-    routed = 842e6
-    speed = tokens_per_s(header, config, memory, machine, rates, 0.0)
+    config = planned.load_config
+    rates = with_ssd_of(path, machine, rates, stream_experts=config.stream_experts)
+    empty = replace(config, n_ctx=0)
+    time_of, _ = forecast_times(header, empty, planned.memory, machine, rates)
     found = {
         "verdict": planned.verdict,
-        "speed": speed,
-        "hit_rate": 1 - read.ssd / routed,
-        "weights_per_token": weight_bytes_per_token(header, config),
-        "ram_rate": rates.ram,
-        "ssd_rate": rates.ssd,
+        "speed": 1 / time_of.seconds,
+        "read": time_of.read.ssd,
+        "hit_rate": 1 - time_of.read.ssd / weight_reads(header, config).used_in_ram,
+        "ssd_rate": time_of.rates.ssd,
+        "ram_rate": time_of.rates.ram,
+        "waited_share": time_of.waited_share,
     }
+    found |= {part: getattr(time_of, part) for part in ("ssd", "using", "ram", "layers")}
     print(json.dumps(found))
 
 
@@ -446,11 +586,18 @@ def main() -> None:
     path = model(options.folder)
     if options.task == "child":
         way, task, tokens, guess = options.child
+        if task == "interrupt":
+            interrupted(path, stream=way == "stream")
+            return
         child(path, way, task, int(tokens), guess, options.gpu)
     elif options.task == "expected":
         expected(path)
     elif options.task == "equal":
         equal(path, options.gib)
+    elif options.task == "interrupt":
+        interruptions(path, options.gib)
+    elif options.task == "fits":
+        take_turns(path, options.repeat)
     else:
         if options.router != "as it is":
             shape_routers(path, options.router)
