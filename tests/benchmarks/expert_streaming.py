@@ -238,7 +238,8 @@ def interrupted(path: Path, *, stream: bool) -> None:
     config, chance = LoadConfig(CONTEXT), random.Random(1)
     if stream:
         config = replace(config, stream_experts=True, n_ubatch=planned_ubatch(path))
-    answers, caught, seconds = [], 0, []
+    answers: list[str] = []
+    seconds: list[float] = []  # from Ctrl-C to the end
     with LlamaModel(path, config) as loaded, LlamaContext(loaded, config) as context:
         answers.append(answer(context))
         at_work = threading.active_count()
@@ -256,7 +257,6 @@ def interrupted(path: Path, *, stream: bool) -> None:
                         if len(context.ids) > CONTEXT // 2:
                             context.clear()
             except KeyboardInterrupt:
-                caught += 1
                 seconds.append(time.perf_counter() - began - wait)
             stop.join()
             answers.append(answer(context))
@@ -266,7 +266,7 @@ def interrupted(path: Path, *, stream: bool) -> None:
         json.dumps(
             {
                 "answers": answers,
-                "caught": caught,
+                "caught": len(seconds),
                 "threads_left": threads_left,
                 "slowest": max(seconds, default=0.0),
             }
