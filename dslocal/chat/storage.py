@@ -4,9 +4,10 @@ Every question is written before it is asked, and every answer as it ends. A fil
 are only ever appended. A line says from which message on it replaces the history, so that a turn
 that was retried, edited or continued is one more line; an incomplete last line is ignored.
 
-While an answer is generated, the last line is provisional: it has the answer so far, and the next
-line replaces it. If the process is killed, the provisional line stays, and counts as an answer that
-was cut.
+While an answer is generated, what came of it is in a second file, ``ID.answer``, which is replaced
+as a whole. It names the length of the conversation that it belongs to, so it counts only until the
+next line. If the process is killed, the file stays, and counts as an answer that was cut. The next
+process that locks the conversation appends it.
 
 No file is trusted before it is checked: one that makes no sense causes an error that names it, and
 is left out of lists. While a process continues a conversation, it locks its file.
@@ -24,6 +25,7 @@ from typing import Any
 
 from dslocal import home
 from dslocal.errors import DslocalError
+from dslocal.files import write_atomic
 from dslocal.home.input_history import forget_typed
 from dslocal.prefix import common_prefix_length
 from dslocal.prompts.messages import Message
@@ -35,6 +37,7 @@ FORMAT = 2
 MAX_FILE = 64 << 20  # bytes
 MAX_MESSAGES = 100_000
 TEXTS = ("model", "system", "thinking", "effort")
+LENGTH = "after"  # the field of an answer that names the length of its conversation, in bytes
 
 
 @dataclass
@@ -66,15 +69,20 @@ class StoredConversation:
     _file: int | None = field(default=None, repr=False, compare=False)
     # values of TEXTS that are on disk
     _known: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
-    # bytes on disk that are whole lines, and stay
+    # bytes on disk that are whole lines
     _whole: int = field(default=0, repr=False, compare=False)
-    # whether a provisional line follows them
-    _is_ahead: bool = field(default=False, repr=False, compare=False)
+    # the line of the answer that a killed process left beside them
+    _left: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def file(self) -> Path:
         """Return where it is stored."""
         return conversations_folder() / f"{self.id}.jsonl"
+
+    @property
+    def answer_file(self) -> Path:
+        """Return where an answer is stored while it is generated."""
+        return _answer_file(self.file)
 
     @property
     def cache_file(self) -> Path:
@@ -91,11 +99,13 @@ class StoredConversation:
     def lock(self) -> bool:
         """Lock the file for this process, and read again what was written since.
 
+        An answer that a killed process left becomes a part of it.
+
         Returns:
             False where another process holds the file.
 
         Raises:
-            DslocalError: If it cannot be opened or read, or is damaged.
+            DslocalError: If it cannot be opened, read or written, or is damaged.
         """
         try:
             file = os.open(self.file, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
@@ -114,6 +124,13 @@ class StoredConversation:
         self._known = fresh._known
         self._whole = fresh._whole
         self._file = file
+        if fresh._left:
+            try:
+                self._append(fresh._left)
+            except DslocalError:
+                self.close()
+                raise
+            self._remove_answer()
         return True
 
     def copy(self) -> StoredConversation:
@@ -133,30 +150,43 @@ class StoredConversation:
         """
         texts = self._texts()
         is_same = list(history) == self.history and partial == self.partial
-        if is_same and texts == self._known and not self._is_ahead:
-            return
-        self._append(self._line(history, partial, texts), stays=True)
-        self.history = list(history)
-        self.partial = partial
-        self._known = texts
+        if not is_same or texts != self._known:
+            self._append(_as_line(self._changes(history, partial, texts)))
+            self.history = list(history)
+            self.partial = partial
+            self._known = texts
+        self._remove_answer()
 
     def save_provisionally(
         self, history: Sequence[Message], partial: PartialAnswer | None = None
     ) -> None:
         """Write ``history`` to disk until the next save takes its place.
 
+        A conversation that could not be saved before is not written.
+
         Raises:
             DslocalError: If it cannot be written.
         """
-        self._append(self._line(history, partial, self._texts()), stays=False)
+        if not self._whole:
+            return
+        changes = self._changes(history, partial, self._texts()) | {LENGTH: self._whole}
+        try:
+            write_atomic(
+                self.answer_file,
+                _as_line(changes),
+                beside=_unfinished(self.answer_file),
+                is_private=True,
+            )
+        except OSError as e:
+            raise self._not_saved(self.answer_file, e) from e
 
     def _texts(self) -> dict[str, str]:
         return {name: getattr(self, name) for name in TEXTS}
 
-    def _line(
+    def _changes(
         self, history: Sequence[Message], partial: PartialAnswer | None, texts: dict[str, str]
-    ) -> bytes:
-        """Return the line that makes what is on disk ``history``."""
+    ) -> dict[str, Any]:
+        """Return what a line says that makes what is on disk ``history``."""
         same = common_prefix_length(self.history, history)
         content: dict[str, Any] = {}
         if not self._whole:
@@ -168,7 +198,7 @@ class StoredConversation:
         }
         if partial:
             content["partial"] = partial_fields(partial)
-        return json.dumps(content).encode() + b"\n"
+        return content
 
     def close(self) -> None:
         """Unlock and close the file."""
@@ -192,14 +222,15 @@ class StoredConversation:
             forget_typed(self.id)
             remove_state(self.cache_file)
             self.file.unlink()
+            self._unlink_answer()
         except OSError as e:
             file = e.filename or self.file
             raise DslocalError(f"{file}: cannot be deleted: {e.strerror}") from e
         finally:
             self.close()
 
-    def _append(self, line: bytes, *, stays: bool) -> None:
-        """Write a line, whole or not at all; one that does not stay is replaced by the next."""
+    def _append(self, line: bytes) -> None:
+        """Write a line, whole or not at all."""
         try:
             if self._file is None:
                 conversations_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -210,7 +241,7 @@ class StoredConversation:
                 )
                 _try_lock(self._file)
             if os.fstat(self._file).st_size > self._whole:
-                os.ftruncate(self._file, self._whole)  # a torn line, or a provisional one
+                os.ftruncate(self._file, self._whole)  # a torn line
             try:
                 left = memoryview(line)
                 while left:
@@ -219,14 +250,26 @@ class StoredConversation:
             except OSError:
                 os.ftruncate(self._file, self._whole)
                 raise
-            self._is_ahead = not stays
-            if stays:
-                self._whole += len(line)
+            self._whole += len(line)
         except OSError as e:
-            raise DslocalError(
-                f"{self.file}: the conversation cannot be saved: {e.strerror}",
-                hint="it continues unsaved",
-            ) from e
+            raise self._not_saved(self.file, e) from e
+
+    def _remove_answer(self) -> None:
+        """Delete what is beside the conversation, which has it or does not need it any more."""
+        try:
+            self._unlink_answer()
+        except OSError as e:
+            raise self._not_saved(self.answer_file, e) from e
+
+    def _unlink_answer(self) -> None:
+        self.answer_file.unlink(missing_ok=True)
+        _unfinished(self.answer_file).unlink(missing_ok=True)
+
+    def _not_saved(self, file: Path, error: OSError) -> DslocalError:
+        return DslocalError(
+            f"{file}: the conversation cannot be saved: {error.strerror}",
+            hint="it continues unsaved",
+        )
 
 
 def new_conversation(model: str) -> StoredConversation:
@@ -240,11 +283,12 @@ def conversations_folder() -> Path:
 
 
 def load_conversation(file: Path) -> StoredConversation:
-    """Return the conversation that is stored in ``file``.
+    """Return the conversation that is stored in ``file``, with an answer that is on its way.
 
     Raises:
         DslocalError: If it cannot be read, or is not a conversation.
     """
+    answer = _read_answer(file)  # first: the next line of ``file`` has all of it
     try:
         status = file.stat()
         if status.st_size > MAX_FILE:
@@ -271,8 +315,52 @@ def load_conversation(file: Path) -> StoredConversation:
         raise DslocalError(
             f"{file}: is not a conversation of dslocal's", hint="a damaged file can be deleted"
         ) from None
+    if answer and answer.get(LENGTH) == whole:
+        try:
+            _apply(answer, saved)
+        except (ValueError, LookupError, TypeError, RecursionError, AttributeError, OverflowError):
+            raise _damaged(_answer_file(file)) from None
+        del answer[LENGTH]
+        saved._left = _as_line(answer)
     saved._known = {name: getattr(saved, name) for name in TEXTS}
     return saved
+
+
+def _read_answer(file: Path) -> dict[str, Any] | None:
+    """Return what is stored of the answer that is on its way in ``file``; None without one."""
+    path = _answer_file(file)
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise _damaged(path)
+        read = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        raise DslocalError(f"{path}: cannot be read: {e.strerror}") from e
+    except (ValueError, RecursionError):
+        raise _damaged(path) from None
+    if not isinstance(read, dict):
+        raise _damaged(path)
+    return read
+
+
+def _answer_file(file: Path) -> Path:
+    return file.with_suffix(".answer")
+
+
+def _unfinished(answer_file: Path) -> Path:
+    """Return where an answer is written before it takes its place; a kill may leave it."""
+    return answer_file.with_suffix(".answer.new")
+
+
+def _damaged(path: Path) -> DslocalError:
+    return DslocalError(
+        f"{path}: is not an answer of dslocal's", hint="a damaged file can be deleted"
+    )
+
+
+def _as_line(content: dict[str, Any]) -> bytes:
+    return json.dumps(content).encode() + b"\n"
 
 
 def _apply(line: dict[str, Any], saved: StoredConversation) -> None:

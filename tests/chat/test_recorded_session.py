@@ -45,15 +45,14 @@ def record(request: pytest.FixtureRequest, context: LlamaContext) -> Iterator[Re
 
 
 def snapshots(record: RecordedSession, folder: Path, turn: Iterator[chat.Event]) -> list[Path]:
-    """Run a turn, and return copies of its file as a kill would have left it."""
+    """Run a turn, and return copies of its files as a kill would have left them."""
     folder.mkdir()
     copies = []
     for number, _ in enumerate(turn):
         if number and number % EVERY == 0:
-            copy = folder / str(number) / record.conversation.file.name
-            copy.parent.mkdir()
-            shutil.copy(record.conversation.file, copy)
-            copies.append(copy)
+            copy = folder / str(number)
+            shutil.copytree(record.conversation.file.parent, copy)
+            copies.append(copy / record.conversation.file.name)
     return copies
 
 
