@@ -54,7 +54,7 @@ class Trials:
             AssertionError: Something that was finished is lost, or the file is damaged.
         """
         args = ["--resume", self.saved.id] if self.saved else []
-        before = {file.name for file in self.folder.glob("*.jsonl")}
+        before = {file.name for file in _files(self.folder)}
         with Screen([str(BINARY), "chat", *args], self.own.env()) as chat:
             chat.wait_for(READY)
             for _ in range(self.dice.randint(0, MAX_TURNS)):
@@ -67,7 +67,7 @@ class Trials:
             self.kills[where] = self.kills.get(where, 0) + 1
             _kill(chat.process.pid, child_only=self.dice.random() < 0.5)
             exit_code_of(chat.process)
-        new = {file.name for file in self.folder.glob("*.jsonl")} - before
+        new = {file.name for file in _files(self.folder)} - before
         if self.saved is None and new:
             self.saved = _free(self.folder / new.pop())
         self.check()
@@ -191,4 +191,5 @@ def _has_answers(folder: Path, count: int) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    return list(folder.glob("*.jsonl"))
+    """Return the files of conversations; one has just been created while it has no line."""
+    return [file for file in folder.glob("*.jsonl") if b"\n" in file.read_bytes()]
