@@ -4,10 +4,9 @@ Every question is written before it is asked, and every answer as it ends. A fil
 are only ever appended. A line says from which message on it replaces the history, so that a turn
 that was retried, edited or continued is one more line; an incomplete last line is ignored.
 
-While an answer is generated, what came of it is in a second file, ``ID.answer``, which is replaced
-as a whole. It names the length of the conversation that it belongs to, so it counts only until the
-next line. If the process is killed, the file stays, and counts as an answer that was cut. The next
-process that locks the conversation appends it.
+While an answer is generated, what came of it is in a second file (:mod:`.unfinished_answer`). If
+the process is killed, that file stays, and counts as an answer that was cut. The next process that
+locks the conversation appends it.
 
 No file is trusted before it is checked: one that makes no sense causes an error that names it, and
 is left out of lists. While a process continues a conversation, it locks its file.
@@ -25,19 +24,33 @@ from typing import Any
 
 from dslocal import home
 from dslocal.errors import DslocalError
-from dslocal.files import write_atomic
 from dslocal.home.input_history import forget_typed
 from dslocal.prefix import common_prefix_length
 from dslocal.prompts.messages import Message
 
 from .running_answer import PartialAnswer
 from .stored_messages import message_fields, partial_fields, read_message, read_partial
+from .unfinished_answer import (
+    answer_file,
+    damaged_answer,
+    read_answer,
+    remove_answer,
+    write_answer,
+)
 
 FORMAT = 2
 MAX_FILE = 64 << 20  # bytes
 MAX_MESSAGES = 100_000
 TEXTS = ("model", "system", "thinking", "effort")
-LENGTH = "after"  # the field of an answer that names the length of its conversation, in bytes
+# what an object of JSON that makes no sense raises while it is read
+_SENSELESS = (
+    ValueError,
+    LookupError,
+    TypeError,
+    RecursionError,
+    AttributeError,
+    OverflowError,
+)
 
 
 @dataclass
@@ -71,18 +84,13 @@ class StoredConversation:
     _known: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     # bytes on disk that are whole lines
     _whole: int = field(default=0, repr=False, compare=False)
-    # the line of the answer that a killed process left beside them
-    _left: bytes = field(default=b"", repr=False, compare=False)
+    # what the answer changes that is stored beside them
+    _answer: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def file(self) -> Path:
         """Return where it is stored."""
         return conversations_folder() / f"{self.id}.jsonl"
-
-    @property
-    def answer_file(self) -> Path:
-        """Return where an answer is stored while it is generated."""
-        return _answer_file(self.file)
 
     @property
     def cache_file(self) -> Path:
@@ -124,13 +132,13 @@ class StoredConversation:
         self._known = fresh._known
         self._whole = fresh._whole
         self._file = file
-        if fresh._left:
+        if fresh._answer:
             try:
-                self._append(fresh._left)
+                self._append(fresh._answer)
+                self._remove_answer()
             except DslocalError:
                 self.close()
                 raise
-            self._remove_answer()
         return True
 
     def copy(self) -> StoredConversation:
@@ -151,7 +159,7 @@ class StoredConversation:
         texts = self._texts()
         is_same = list(history) == self.history and partial == self.partial
         if not is_same or texts != self._known:
-            self._append(_as_line(self._changes(history, partial, texts)))
+            self._append(self._changes(history, partial, texts))
             self.history = list(history)
             self.partial = partial
             self._known = texts
@@ -169,16 +177,11 @@ class StoredConversation:
         """
         if not self._whole:
             return
-        changes = self._changes(history, partial, self._texts()) | {LENGTH: self._whole}
+        changes = self._changes(history, partial, self._texts())
         try:
-            write_atomic(
-                self.answer_file,
-                _as_line(changes),
-                beside=_unfinished(self.answer_file),
-                is_private=True,
-            )
+            write_answer(self.file, changes, self._whole)
         except OSError as e:
-            raise self._not_saved(self.answer_file, e) from e
+            raise self._not_saved(answer_file(self.file), e) from e
 
     def _texts(self) -> dict[str, str]:
         return {name: getattr(self, name) for name in TEXTS}
@@ -222,15 +225,16 @@ class StoredConversation:
             forget_typed(self.id)
             remove_state(self.cache_file)
             self.file.unlink()
-            self._unlink_answer()
+            remove_answer(self.file)
         except OSError as e:
             file = e.filename or self.file
             raise DslocalError(f"{file}: cannot be deleted: {e.strerror}") from e
         finally:
             self.close()
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, changes: dict[str, Any]) -> None:
         """Write a line, whole or not at all."""
+        line = json.dumps(changes).encode() + b"\n"
         try:
             if self._file is None:
                 conversations_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -257,13 +261,9 @@ class StoredConversation:
     def _remove_answer(self) -> None:
         """Delete what is beside the conversation, which has it or does not need it any more."""
         try:
-            self._unlink_answer()
+            remove_answer(self.file)
         except OSError as e:
-            raise self._not_saved(self.answer_file, e) from e
-
-    def _unlink_answer(self) -> None:
-        self.answer_file.unlink(missing_ok=True)
-        _unfinished(self.answer_file).unlink(missing_ok=True)
+            raise self._not_saved(answer_file(self.file), e) from e
 
     def _not_saved(self, file: Path, error: OSError) -> DslocalError:
         return DslocalError(
@@ -288,7 +288,7 @@ def load_conversation(file: Path) -> StoredConversation:
     Raises:
         DslocalError: If it cannot be read, or is not a conversation.
     """
-    answer = _read_answer(file)  # first: the next line of ``file`` has all of it
+    answer = read_answer(file)  # first: the next line of ``file`` has all of it
     try:
         status = file.stat()
         if status.st_size > MAX_FILE:
@@ -311,56 +311,18 @@ def load_conversation(file: Path) -> StoredConversation:
         saved = StoredConversation(file.stem, "", began=began, last=last, _whole=whole)
         for line in lines:
             _apply(line, saved)
-    except (ValueError, LookupError, TypeError, RecursionError, AttributeError, OverflowError):
+    except _SENSELESS:
         raise DslocalError(
             f"{file}: is not a conversation of dslocal's", hint="a damaged file can be deleted"
         ) from None
-    if answer and answer.get(LENGTH) == whole:
+    if answer is not None and answer[1] == whole:
+        saved._answer = answer[0]
         try:
-            _apply(answer, saved)
-        except (ValueError, LookupError, TypeError, RecursionError, AttributeError, OverflowError):
-            raise _damaged(_answer_file(file)) from None
-        del answer[LENGTH]
-        saved._left = _as_line(answer)
+            _apply(saved._answer, saved)
+        except _SENSELESS:
+            raise damaged_answer(file) from None
     saved._known = {name: getattr(saved, name) for name in TEXTS}
     return saved
-
-
-def _read_answer(file: Path) -> dict[str, Any] | None:
-    """Return what is stored of the answer that is on its way in ``file``; None without one."""
-    path = _answer_file(file)
-    try:
-        if path.stat().st_size > MAX_FILE:
-            raise _damaged(path)
-        read = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as e:
-        raise DslocalError(f"{path}: cannot be read: {e.strerror}") from e
-    except (ValueError, RecursionError):
-        raise _damaged(path) from None
-    if not isinstance(read, dict):
-        raise _damaged(path)
-    return read
-
-
-def _answer_file(file: Path) -> Path:
-    return file.with_suffix(".answer")
-
-
-def _unfinished(answer_file: Path) -> Path:
-    """Return where an answer is written before it takes its place; a kill may leave it."""
-    return answer_file.with_suffix(".answer.new")
-
-
-def _damaged(path: Path) -> DslocalError:
-    return DslocalError(
-        f"{path}: is not an answer of dslocal's", hint="a damaged file can be deleted"
-    )
-
-
-def _as_line(content: dict[str, Any]) -> bytes:
-    return json.dumps(content).encode() + b"\n"
 
 
 def _apply(line: dict[str, Any], saved: StoredConversation) -> None:

@@ -76,6 +76,7 @@ def schema_to_grammar(schema: dict[str, Any], *, compact: bool = False) -> tuple
         try:
             grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=overrides)
         except ValueError as e:  # what serde_json does not read: NaN, lone surrogates, 128 levels
+            _refuse_half_pairs(json.dumps(schema, ensure_ascii=False))
             raise UsageError(_reason(str(e))) from None
         is_wrong, messages = LLMatcher.validate_grammar_with_warnings(
             grammar, None, limits=_limits()
@@ -93,6 +94,7 @@ def gbnf_to_grammar(text: str) -> str:
     """
     from llguidance import LLMatcher
 
+    _refuse_half_pairs(text)
     return validated(str(LLMatcher.grammar_from_lark(gbnf_to_lark(text))))
 
 
@@ -110,6 +112,15 @@ def validated(grammar: str) -> str:
     return grammar
 
 
+def _refuse_half_pairs(text: str) -> None:
+    """Raise an error for half a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        half = ascii(text[e.start]).strip("'")
+        raise UsageError(f"{half} is half of a character, not text") from None
+
+
 def _escaped(text: str) -> str:
     """Return a regular expression for ``text``, in the syntax of Rust's regex."""
     return re.sub(r"[\\.+*?()|\[\]{}^$#&~-]", r"\\\g<0>", text)
@@ -123,13 +134,7 @@ def regex_to_grammar(pattern: str) -> str:
     """
     from llguidance import LLMatcher
 
-    try:
-        pattern.encode("utf-8")
-    except UnicodeEncodeError as e:
-        raise UsageError(
-            f"half a surrogate pair at character {e.start + 1:,} is not text",
-            hint="send valid Unicode",
-        ) from None
+    _refuse_half_pairs(pattern)
     return validated(str(LLMatcher.grammar_from_regex(pattern)))
 
 
