@@ -25,148 +25,29 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
-import faulthandler
-import hashlib
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import sysconfig
-import tempfile
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from dslocal.engine import LlamaContext
-    from dslocal.engine.streaming.disk import ReadingWay
-    from dslocal.engine.streaming.expert_layout import Extent
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
 
-GIB = 1 << 30
-BINARY = str(Path(sysconfig.get_path("scripts")) / "dslocal")
-GIGABYTES = 6.6  # of the checkpoint: 7.1 GB in Q8_0
-N_VOCAB = 320
-FIRST_TOKEN = 3  # those before are special
+from disk_rates import busy_disk_rate, bytes_read, covered, disk_rate, forget, record_reads
+from moe_children import GIB, SCRIPT, measured, planned_ubatch
+from moe_interruptions import interrupted, interruptions
+from moe_routers import BINARY, CONTEXT, model, random_tokens, shape_routers
+
 WARM_UP = 24  # tokens that do not count: they fill the memory
-DISK_SECONDS = 1.5  # that the disk is measured for, each time
-BUSY_BYTES = 48 << 20  # that each core reads meanwhile, again and again
 PREFILL_TOKENS = 1024
-CONTEXT = 2048
 ALL_GIB = 16  # of a cgroup that holds the model whole
 SIZES = (2, 3, 4, 6)  # GiB of the cgroups of ``forecast``
-INTERRUPTIONS = 50
-LONGEST_WORK = 1.0  # seconds before an interruption
-INTERRUPTED_PROMPT = 64  # tokens
-ANSWER_TOKENS = 3
-HANGS_AFTER = 60  # seconds of one interruption and the answer after it
 TURN_TOKENS = 8  # with ``auto`` or ``off``, before the other has its turn
-SHAPING_TOKENS = 256
 ALL_LAYERS = 1000
-SHAPING_STEPS = 600
-
-
-def model(folder: Path) -> Path:
-    """Return the model, made where it is missing."""
-    from v3_shape import write_v3_shape
-
-    out = folder / "moe.gguf"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not out.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as source:
-            write_v3_shape(Path(source), GIGABYTES)
-            subprocess.run(
-                [BINARY, "convert", source, "-o", str(out), "--quant", "Q8_0"], check=True
-            )
-    return out
-
-
-def random_tokens(count: int) -> list[int]:
-    import numpy as np
-
-    found: list[int] = np.random.default_rng(5).integers(FIRST_TOKEN, N_VOCAB, count).tolist()
-    return found
-
-
-def shape_routers(path: Path, router: str) -> None:
-    """Set the biases of all routers, in the file, so that experts are chosen as often as wanted.
-
-    What the routers see is taken from the model once; the biases are found on that, step by step,
-    as the vendor's own balancing does (DeepSeek-V3, section 2.1.2).
-    """
-    import numpy as np
-
-    from dslocal.engine import LlamaContext, LlamaModel
-    from dslocal.engine.graph import EvalCallback, GraphObserver, NodeValues
-    from dslocal.engine.graph.graph_tensor import NAME_OFFSET, tensor_at
-    from dslocal.engine.streaming.expert_layout import read_layout
-    from dslocal.plan.load_config import LoadConfig
-
-    class Inputs(GraphObserver):
-        def __init__(self) -> None:
-            self.values = NodeValues()
-            self.seen: dict[int, Any] = {}
-
-        def wants(self, address: int) -> bool:
-            return ctypes.string_at(address + NAME_OFFSET, 15) == b"ffn_moe_logits-"
-
-        def take(self, address: int) -> None:
-            node = tensor_at(address)
-            layer = int(node.name.rsplit(b"-", 1)[1])
-            self.seen[layer] = self.values.copy(node.src[1])[0, 0]
-
-    inputs = Inputs()
-    tokens = random_tokens(SHAPING_TOKENS)
-    config = LoadConfig(CONTEXT, n_outputs=SHAPING_TOKENS)
-    with (
-        LlamaModel(path) as loaded,
-        LlamaContext(loaded, config, eval_callback=EvalCallback(inputs)) as context,
-    ):
-        context.evaluate(tokens, logits_from=0)
-    layout = read_layout(path)
-    shares = []
-    with path.open("r+b") as file:
-        for layer, seen in inputs.seen.items():
-            stored = layout.tensors[f"blk.{layer}.ffn_gate_inp.weight"]
-            file.seek(stored.extent.start)
-            weights = np.frombuffer(file.read(stored.extent.nbytes), np.float32).reshape(64, -1)
-            scores = 1 / (1 + np.exp(-(seen @ weights.T)))
-            bias, frequencies = _balanced(scores, router, layer)
-            shares.append(float(np.sort(frequencies)[::-1][:32].sum() / frequencies.sum()))
-            file.seek(layout.tensors[f"blk.{layer}.exp_probs_b.bias"].extent.start)
-            file.write(bias.astype("<f4").tobytes())
-    print(f"{router}: half of the experts are chosen {sum(shares) / len(shares):.0%} of the time")
-
-
-def _balanced(scores: Any, router: str, layer: int) -> tuple[Any, Any]:
-    """Return biases with which experts are chosen as often as wanted, and how often they are."""
-    import numpy as np
-
-    wanted = np.ones(64) if router == "uniform" else 1 / np.arange(1, 65)
-    wanted = np.random.default_rng(layer).permutation(wanted)
-    wanted = 8 * wanted / wanted.sum()
-    for _ in range(20):  # no expert is chosen more than once for a token
-        wanted = np.minimum(1, wanted * 8 / np.minimum(1, wanted).sum())
-    bias, step = np.zeros(64), float(scores.std())
-    frequencies = np.zeros(64)
-    for n in range(SHAPING_STEPS):
-        chosen = scores + bias
-        groups = np.sort(chosen.reshape(-1, 8, 8), axis=2)[:, :, -2:].sum(axis=2)
-        left_out = np.argsort(-groups, axis=1)[:, 4:]
-        mask = np.zeros((len(scores), 8))
-        np.put_along_axis(mask, left_out, -np.inf, axis=1)
-        best = np.argsort(-(chosen + np.repeat(mask, 8, axis=1)), axis=1)[:, :8]
-        frequencies = np.bincount(best.ravel(), minlength=64) / len(scores)
-        bias += step * np.clip(wanted - frequencies, -0.3, 0.3) * (1 - n / SHAPING_STEPS)
-    return bias, frequencies
 
 
 def child(path: Path, way: str, task: str, tokens: int, guess: str, gpu: bool) -> None:
@@ -219,73 +100,6 @@ def child(path: Path, way: str, task: str, tokens: int, guess: str, gpu: bool) -
     print(json.dumps(found))
 
 
-def answer(context: LlamaContext) -> str:
-    """Return a digest of the logits of a few tokens, from an empty context on."""
-    context.clear()
-    digest = hashlib.sha256()
-    for token in random_tokens(ANSWER_TOKENS):
-        context.evaluate([token])
-        digest.update(context.logits().tobytes())
-    return digest.hexdigest()
-
-
-def interrupted(path: Path, *, stream: bool) -> None:
-    """Print the answer; with streaming, interrupt other work 50 times and answer after each."""
-    from dslocal.engine import LlamaContext, LlamaModel
-    from dslocal.engine.interrupt import abort_on_signal
-    from dslocal.plan.load_config import LoadConfig
-
-    config, chance = LoadConfig(CONTEXT), random.Random(1)
-    if stream:
-        config = replace(config, stream_experts=True, n_ubatch=planned_ubatch(path))
-    answers: list[str] = []
-    seconds: list[float] = []  # from Ctrl-C to the end
-    with LlamaModel(path, config) as loaded, LlamaContext(loaded, config) as context:
-        answers.append(answer(context))
-        at_work = threading.active_count()
-        for n in range(INTERRUPTIONS if stream else 0):
-            faulthandler.dump_traceback_later(HANGS_AFTER, exit=True)
-            size = INTERRUPTED_PROMPT if n % 2 else 1
-            wait = chance.uniform(0, LONGEST_WORK)
-            began = time.perf_counter()
-            stop = threading.Timer(wait, os.kill, (os.getpid(), signal.SIGINT))
-            try:
-                with abort_on_signal(context.abort):
-                    stop.start()
-                    while True:
-                        context.evaluate([chance.randrange(FIRST_TOKEN, N_VOCAB)] * size)
-                        if len(context.ids) > CONTEXT // 2:
-                            context.clear()
-            except KeyboardInterrupt:
-                seconds.append(time.perf_counter() - began - wait)
-            stop.join()
-            answers.append(answer(context))
-        faulthandler.cancel_dump_traceback_later()
-        threads_left = threading.active_count() - at_work
-    print(
-        json.dumps(
-            {
-                "answers": answers,
-                "caught": len(seconds),
-                "threads_left": threads_left,
-                "slowest": max(seconds, default=0.0),
-            }
-        )
-    )
-
-
-def interruptions(path: Path, gib: float) -> None:
-    """Print how many of the answers after interruptions are those of a run through mmap."""
-    right = measured(path, ALL_GIB, "mmap", "interrupt", "0", "auto")["answers"][0]
-    found = measured(path, gib, "stream", "interrupt", "0", "auto")
-    same = sum(one == right for one in found["answers"][1:])
-    print(
-        f"{found['caught']} interruptions in {gib} GiB: {same} answers after them are bit by bit"
-        f" those through mmap; threads left {found['threads_left']};"
-        f" the slowest ended {found['slowest']:.2f} s after Ctrl-C"
-    )
-
-
 def take_turns(path: Path, repeat: int) -> None:
     """Print how quick tokens are with ``auto`` and ``off``, planned with memory for the model."""
     from dslocal.engine import LlamaContext, LlamaModel
@@ -327,116 +141,6 @@ def take_turns(path: Path, repeat: int) -> None:
         f" off {speeds['off']:.3f} tokens/s; a token with auto takes {median(pairs) - 1:+.2%}"
         f" (median of pairs; quartiles {low - 1:+.2%}, {high - 1:+.2%})"
     )
-
-
-def record_reads() -> list[tuple[float, float]]:
-    """Return a list that grows by the begin and end of each read past the page cache."""
-    from dslocal.engine.streaming.disk import DiskReader
-
-    read, times = DiskReader.read_direct, []
-
-    def timed(self: DiskReader, extent: Extent, memory: memoryview) -> None:
-        began = time.perf_counter()
-        read(self, extent, memory)
-        times.append((began, time.perf_counter()))
-
-    DiskReader.read_direct = timed  # type: ignore[method-assign]
-    return times
-
-
-def covered(times: list[tuple[float, float]]) -> float:
-    """Return the seconds in which at least one of these was going on."""
-    total, last = 0.0, 0.0
-    for began, ended in sorted(times):
-        total += max(0.0, ended - max(began, last))
-        last = max(last, ended)
-    return total
-
-
-def planned_ubatch(path: Path) -> int:
-    """Return the tokens of a micro-batch that a plan takes for streaming in this memory."""
-    from dslocal.gguf.header import read_header
-    from dslocal.plan.machine.probe import probe_machine
-    from dslocal.plan.overrides import Overrides
-    from dslocal.plan.search import make_plan
-
-    wanted = Overrides(n_ctx=CONTEXT, n_gpu_layers=0, stream_experts=True)
-    return make_plan(read_header(path), probe_machine(), wanted).load_config.n_ubatch
-
-
-def disk_rate(path: Path, way: ReadingWay) -> float:
-    """Return the bytes a second that the disk gives to reads of single experts, at random."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from dslocal.engine.streaming.disk import DiskReader
-    from dslocal.engine.streaming.expert_layout import read_layout
-    from dslocal.engine.streaming.system_calls import LinuxCalls, page_buffer
-
-    layout = read_layout(path)
-    tensors = [tensor for layer in layout.layers.values() for tensor in layer]
-    began = time.perf_counter()
-
-    def read(number: int) -> int:
-        chance, done = random.Random(number), 0
-        buffer = page_buffer(max(tensor.expert_bytes for tensor in tensors))
-        while time.perf_counter() - began < DISK_SECONDS:
-            tensor = chance.choice(tensors)
-            pages = tensor.extent(chance.randrange(tensor.n_experts)).whole_pages()
-            reader.read_direct(pages, buffer[: pages.nbytes])
-            done += pages.nbytes
-        return done
-
-    with DiskReader(layout, LinuxCalls()) as reader, ThreadPoolExecutor(way.threads) as pool:
-        nbytes = sum(pool.map(read, range(way.threads)))
-        return nbytes / (time.perf_counter() - began)
-
-
-def busy_disk_rate(path: Path, way: ReadingWay) -> float:
-    """Return what :func:`disk_rate` does while every core reads memory."""
-    import numpy as np
-
-    values, done = np.ones(BUSY_BYTES // 4, np.float32), threading.Event()
-
-    def add_up() -> None:
-        while not done.is_set():
-            values.sum()
-
-    workers = [threading.Thread(target=add_up) for _ in range(os.cpu_count() or 1)]
-    for worker in workers:
-        worker.start()
-    try:
-        return disk_rate(path, way)
-    finally:
-        done.set()
-        for worker in workers:
-            worker.join()
-
-
-def bytes_read() -> int:
-    """Return what this process has had read from disks so far, ahead or by page faults."""
-    lines = Path("/proc/self/io").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
-
-
-def measured(path: Path, gib: float, *asked: str) -> dict[str, Any]:
-    """Return what a child prints that runs in a cgroup of so many GiB."""
-    from support.machines.cgroup_limit import confined
-
-    forget(path)
-    with confined(round(gib * GIB)) as prefix:
-        command = [*prefix, sys.executable, __file__, str(path.parent), "child", *asked]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{asked}: {done.returncode}: {done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def forget(path: Path) -> None:
-    """Drop the file from the page cache, and nothing else."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def compare(path: Path, task: str, options: argparse.Namespace) -> None:
@@ -481,7 +185,7 @@ def forecasts(path: Path, options: argparse.Namespace) -> None:
     for gib in options.sizes:
         forget(path)
         with confined(gib * GIB) as prefix:
-            command = [*prefix, sys.executable, __file__, str(path.parent), "expected"]
+            command = [*prefix, sys.executable, SCRIPT, str(path.parent), "expected"]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
         expected = json.loads(done.stdout.splitlines()[-1])
         runs = [
@@ -595,7 +299,7 @@ def main() -> None:
     elif options.task == "equal":
         equal(path, options.gib)
     elif options.task == "interrupt":
-        interruptions(path, options.gib)
+        interruptions(path, options.gib, ALL_GIB)
     elif options.task == "fits":
         take_turns(path, options.repeat)
     else:
