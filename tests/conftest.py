@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
+from support.cli.forked import Forked
 from support.cli.running import Run
 
 os.environ["OMP_THREAD_LIMIT"] = "1"  # before anything loads llama.cpp
@@ -100,6 +101,13 @@ def nano(home: Path) -> Path:
 def run(home: Path) -> Run:
     """The real binary, with nano converted already."""
     return Run(home)
+
+
+@pytest.fixture(scope="module")
+def forked(new_home: NewHome) -> Iterator[Forked]:
+    """``dslocal`` many times, in a home of its own: it remembers what was used last."""
+    with Forked(Run(new_home("forked"))) as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

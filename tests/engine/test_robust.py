@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -129,15 +129,6 @@ ROWS = [
 @pytest.fixture(scope="module")
 def whole(nano: Path) -> Parts:
     return parts_of(nano)
-
-
-@pytest.fixture(scope="module")
-def forked(run: Run, nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
-    """In a home of its own, for it remembers what was used last."""
-    home = tmp_path_factory.mktemp("robust")
-    (home / "cache").symlink_to(run.home / "cache")
-    with Forked(Run(home).env(), home) as process:
-        yield process
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,11 @@ from __future__ import annotations
 
 import copy
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.chat.v4_chat import write_chat_v4
 from support.cli.forked import Forked
-from support.cli.running import Run
 from support.gguf.gguf_changes import ARRAY, NAN, STRING, Change, Parts, parts_of, put, text
 
 RATIOS = "attention.compress_ratios"
@@ -71,13 +69,6 @@ CHANGES: list[tuple[str, Change, str]] = [
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     return parts_of(write_chat_v4(tmp_path_factory.mktemp("v4") / "v4.gguf"))
-
-
-@pytest.fixture(scope="module")
-def forked(run: Run, nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
-    home = tmp_path_factory.mktemp("v4-metadata")
-    with Forked(Run(home).env(), home) as process:
-        yield process
 
 
 @pytest.mark.parametrize(

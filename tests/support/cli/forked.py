@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+
+from support.cli.running import Run
 
 PROGRAM = """
 import io, json, os, resource, signal, sys, tempfile
@@ -45,14 +46,14 @@ for line in sys.stdin:
 
 
 class Forked:
-    """The process that forks. Use it as a context manager; ``env`` is its whole environment."""
+    """The process that forks, in the home of ``run``. Use it as a context manager."""
 
-    def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
+    def __init__(self, run: Run) -> None:
         command = [sys.executable, "-P", "-c", PROGRAM]
         self._process = subprocess.Popen(
             command,
-            env=dict(env),
-            cwd=cwd,
+            env=run.env(),
+            cwd=run.home,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
