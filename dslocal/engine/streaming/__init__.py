@@ -19,8 +19,8 @@ are there. The text is the same, bit by bit: only the time of reading changes.
   the order of multiplication, and before each multiplication until that matrix is there: the
   second matrix is read while the first is multiplied with.
 * :mod:`.lookahead`: the next layer's router on the present hidden state and what is added to it on
-  average; V4's first layers choose by the token's id, which is certain. Guesses stay only if tokens
-  are quicker with them.
+  average; V4's first layers choose by the token's id, which is certain: they are read before the
+  graph begins. Guesses stay only if tokens are quicker with them.
 * A prompt touches nearly all experts of a layer: the next layer is then read whole while the
   present one computes, and micro-batches are as large as the plan has them.
 * :mod:`.resident`: what every token needs is locked in memory, or read once.

@@ -38,6 +38,7 @@ TURNS = (False, True, True, False)  # whether with guesses; evens out a trend
 TRIAL_TOKENS = FIRST_TOKENS + TURN_TOKENS * len(TURNS)
 MAX_TIME_RATIO = 0.98  # the time of a token with guesses over that without, for guesses to stay
 MEAN_TOKENS = 10  # that the mean change between two routers is taken of, roughly
+HASH_TABLE = "blk.{}.ffn_gate_tid2eid.weight"  # a layer's table of experts by token id
 SIGMOID, SQRT_SOFTPLUS = 2, 4  # enum llama_expert_gating_func_type; 1 and 3 are softmax
 
 
@@ -103,7 +104,7 @@ class LookAhead:
             Their numbers; None where the layer has no router that can be read.
         """
         router = self._values(f"blk.{layer}.ffn_gate_inp.weight")
-        if router is None or f"blk.{layer}.ffn_gate_tid2eid.weight" in self._layout.tensors:
+        if router is None or HASH_TABLE.format(layer) in self._layout.tensors:
             return None
         scores = self._scores(np.einsum("ew,tw->te", router, hidden), layer)
         return self._best(scores.max(axis=0))
@@ -122,7 +123,7 @@ class LookAhead:
 
         Empty where the layer does not choose so.
         """
-        stored = self._layout.tensors.get(f"blk.{layer}.ffn_gate_tid2eid.weight")
+        stored = self._layout.tensors.get(HASH_TABLE.format(layer))
         if stored is None or stored.tensor.type is not GgmlType.I32:
             return []
         experts: list[int] = np.unique(self._raw(stored, np.int32)[tokens]).tolist()

@@ -34,7 +34,7 @@ from dslocal.types import StreamingUse
 
 from .disk import DiskReader, ReadingWay
 from .expert_layout import ExpertTensor, Extent
-from .lookahead import LookAhead, Trial
+from .lookahead import HASH_TABLE, LookAhead, Trial
 from .read_queue import MAX_GUESSES, ReadGroup, ReadQueue, Urgency
 from .store import ExpertStore
 
@@ -46,6 +46,7 @@ MOST_EXPERTS = 0.5  # the share of a layer's experts from which on the whole nex
 MAX_GUESS_TOKENS = 8  # tokens of a batch for which single experts are guessed
 SURE = 0.9  # the share of right guesses from which on all threads read them
 MEAN_LAYERS = 50  # that this share is the mean of, roughly
+NO_TOKENS: NDArray[np.int32] = np.zeros(0, np.int32)
 
 
 class ExpertStreamer(GraphObserver):
@@ -96,6 +97,9 @@ class ExpertStreamer(GraphObserver):
         )
         self._tensors = {t.name: t for layer in self._layout.layers.values() for t in layer}
         self._order = {layer: list(found) for layer, found in self._layout.layers.items()}
+        self._by_token = [  # V4's first layers, which choose by the token's id
+            layer for layer in self._order if HASH_TABLE.format(layer) in self._layout.tensors
+        ]
         self._placed: set[str] = set()  # tensors of which it is known where llama.cpp has them
         self._addresses: dict[str, int] = {}  # where tensors are mapped, also those to come
         self._elsewhere: set[str] = set()  # tensors that are not in mapped memory, but on a GPU
@@ -104,6 +108,7 @@ class ExpertStreamer(GraphObserver):
         self._guessed: dict[int, set[int]] = {}  # experts by layer, of the present graph
         self._right_share = 0.0  # of the guesses for the last layers
         self._graph_tokens = 0
+        self._tokens = NO_TOKENS  # of the present graph, where its first layer chooses by them
         self._graph_began = self._last_choice = 0.0
         self._last_layer = -1
         self._queue = ReadQueue(way.threads)  # the last, since it starts threads
@@ -134,7 +139,10 @@ class ExpertStreamer(GraphObserver):
         name = head[NAME_OFFSET - OP_OFFSET :]
         if name == ROUTER:
             self._note_router(tensor_at(address))
-        return name.startswith(CHOICE)
+        is_choice = name.startswith(CHOICE)
+        if is_choice:
+            self._before_choice(tensor_at(address))
+        return is_choice
 
     def take(self, address: int) -> None:
         """Have the chosen experts of a layer read."""
@@ -145,9 +153,6 @@ class ExpertStreamer(GraphObserver):
         if layer not in self._order:
             return
         chosen = self._values.view(address)[0, 0]
-        if layer <= self._last_layer or self._last_layer < 0:
-            is_model = layer == min(self._order)  # not the MTP layer's own graph
-            self._begin_graph(len(chosen) if is_model else 0)
         self._last_layer, self._last_choice = layer, time.perf_counter()
         experts = np.unique(chosen).tolist()
         is_whole = self._are_most(layer, experts, len(chosen))
@@ -156,7 +161,21 @@ class ExpertStreamer(GraphObserver):
         if not self._values.in_ram(node):  # a GPU may copy weights before the next pause
             for tensor in self._order[layer]:
                 self._wait_for(tensor)
-        self._read_ahead(layer, node, chosen, is_whole=is_whole)
+        self._read_ahead(layer, chosen, is_whole=is_whole)
+
+    def _before_choice(self, node: GraphTensor) -> None:
+        """Begin a graph before its first layer is computed, and read what is certain by then."""
+        layer = _layer(node.name)
+        if layer not in self._order or 0 <= self._last_layer < layer:
+            return
+        is_model = layer == min(self._order)  # not the MTP layer's own graph
+        self._begin_graph(node.ne[1] if is_model else 0)
+        if node.op == self._lookup:  # the layer chooses by token id, and so its input is tokens
+            self._tokens = self._values.copy(node.src[1]).ravel()
+        for following in self._by_token:
+            experts = self._look_ahead.by_token(following, self._tokens)
+            if following == layer or not self._are_most(following, experts, len(self._tokens)):
+                self._queue_ahead(following, experts, Urgency.SOON)
 
     def _begin_graph(self, tokens: int) -> None:
         """Take note of a new graph, which evaluates so many tokens of the model, not of drafts."""
@@ -164,6 +183,8 @@ class ExpertStreamer(GraphObserver):
         self._queue.forget_all()
         self._store.begin_graph()
         self._guessed.clear()
+        self._last_layer = -1
+        self._tokens = NO_TOKENS
         if self._graph_tokens == 1:
             self._trial.record(self._last_choice - self._graph_began)
         self._graph_began = time.perf_counter()
@@ -202,41 +223,28 @@ class ExpertStreamer(GraphObserver):
             self._use.add(needed_bytes=needed, missing_bytes=missing)
         return reads
 
-    def _read_ahead(
-        self, layer: int, node: GraphTensor, chosen: NDArray[Any], *, is_whole: bool
-    ) -> None:
-        """Have experts of later layers read, those that are certain and those that are likely."""
-        if node.op == self._lookup and layer == min(self._order):
-            self._read_by_token(layer, self._values.copy(node.src[1]).ravel())
+    def _read_ahead(self, layer: int, chosen: NDArray[Any], *, is_whole: bool) -> None:
+        """Have experts of the next layer read, those that are certain or those that are likely."""
         following = layer + 1
-        is_open = following in self._order and not self._is_by_token(following)
+        is_known = following in self._order
         if is_whole:
-            if is_open and self._whole_layers:
+            if is_known and self._whole_layers:
+                certain = self._look_ahead.by_token(following, self._tokens)
                 every = range(self._order[following][0].n_experts)
-                self._queue_ahead(following, every, Urgency.SOON)
+                self._queue_ahead(following, certain or every, Urgency.SOON)
             return
         router_input = self._router_inputs.get(layer)
         if not router_input or len(chosen) > MAX_GUESS_TOKENS or self._trial.verdict is False:
             return
         hidden = self._values.copy(router_input)[0, 0]
         self._look_ahead.learn(layer, hidden)
-        if is_open and self._trial.is_on:
+        if is_known and following not in self._by_token and self._trial.is_on:
             guess = partial(self._guess, following, hidden)
             self._queue.submit([guess], Urgency.GUESS, following)
 
     def _are_most(self, layer: int, experts: Sequence[int], n_tokens: int) -> bool:
         """Return whether several tokens need so many experts that a layer is read whole."""
         return n_tokens > 1 and len(experts) >= MOST_EXPERTS * self._order[layer][0].n_experts
-
-    def _is_by_token(self, layer: int) -> bool:
-        return f"blk.{layer}.ffn_gate_tid2eid.weight" in self._layout.tensors
-
-    def _read_by_token(self, layer: int, tokens: NDArray[np.int32]) -> None:
-        """Have the experts read that the layers after ``layer`` choose by token id alone."""
-        for following in self._order:
-            if following > layer and self._is_by_token(following):
-                experts = self._look_ahead.by_token(following, tokens)
-                self._queue_ahead(following, experts, Urgency.SOON)
 
     def _guess(self, layer: int, hidden: NDArray[np.float32]) -> None:
         """Guess the experts of a layer and queue their reads; runs in a thread of the queue."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 
@@ -16,9 +17,14 @@ SPLITS = {
 }
 
 
-def write_moe(folder: Path, shape: str, split: str = "one file", recipe: str = "Q8_0") -> Path:
-    """Write a model of one of :data:`SHAPES` into ``folder``, and return the file to open."""
-    checkpoint = write_checkpoint(folder / "checkpoint", shape)
+def write_moe(
+    folder: Path, shape: str, split: str = "one file", recipe: str = "Q8_0", **changes: Any
+) -> Path:
+    """Write a model of one of :data:`SHAPES` into ``folder``, and return the file to open.
+
+    ``changes``: other values for its config.json.
+    """
+    checkpoint = write_checkpoint(folder / "checkpoint", shape, **changes)
     plan = converter.plan_conversion(
         converter.open_checkpoint(converter.FolderSource(checkpoint)),
         [converter.recipe_named(recipe)],
