@@ -131,7 +131,7 @@ def with_workers(machine: Machine, rates: Rates, workers: Sequence[str]) -> Mach
 def with_ssd_of(
     file: Path, machine: Machine, rates: Rates, *, stream_experts: bool = False
 ) -> Rates:
-    """Return ``rates`` with the rate of the disk that holds ``file``, measured with the file.
+    """Return ``rates`` with what the disk that holds ``file`` gives now, measured with the file.
 
     Args:
         file: a model's file, or its first.
@@ -142,7 +142,7 @@ def with_ssd_of(
     if stream_experts:
         from dslocal.engine.streaming.opening import disk_way
 
-        way = disk_way(file)
+        way = disk_way(file, machine.cores)
         return replace(rates, ssd=way.rate, ssd_requests=way.threads) if way and way.rate else rates
     from dslocal.engine.measuring import calibrate
 

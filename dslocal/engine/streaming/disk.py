@@ -9,6 +9,10 @@ MB/s: page faults 39 to 450, reading with 16 threads 1,435, requesting with 1, 8
 
 These are rates while memory is free. Once the page cache has to drop something for each page that
 it reads, it gives less: 620 MB/s on a disk that gave 2,100 past it.
+
+The best rate ever measured is not what tokens get: other programs and machines share the disk, and
+the threads that read share the cores with those that compute. For forecasts, the chosen way is
+therefore measured anew each time, while all cores read memory.
 """
 
 from __future__ import annotations
@@ -20,9 +24,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from dslocal import home
 
@@ -38,6 +45,9 @@ STATE = "disk_rates"  # the name under which measurements are remembered
 THREADS = (4, 8, 16, 32)
 SAMPLE_BYTES = 96 << 20  # that one way of reading is measured on
 SAMPLE_SECONDS = 0.4  # after which it has been measured long enough
+LOADED_SAMPLE_BYTES = 2 << 30  # that the chosen way is measured on, while the cores are busy
+LOADED_SECONDS = 1.0  # after which that is long enough
+LOAD_BYTES = 48 << 20  # that each core reads meanwhile, again and again
 MIN_SAMPLE_BYTES = 8 << 20  # fewer bytes say nothing
 MIN_SPEEDUP = 1.05  # of a way with more threads over the best one before it
 MIN_RATE, MAX_RATE = 1e5, 1e12  # bytes a second; anything else in the state file is damage
@@ -210,7 +220,7 @@ def best_way(reader: DiskReader, mapped: Sequence[int]) -> ReadingWay:
         for name, way in WAYS.items():
             if way.method == "direct" and not reader.is_direct:
                 continue
-            rate = _measure(reader, pieces, way)
+            rate = _measure(reader, _sample(pieces, SAMPLE_BYTES), way, SAMPLE_SECONDS)
             rates[name] = max(rate, rates.get(name, 0.0))
         if any(rates.values()):
             known = _Measurements(known.runs + 1, rates)
@@ -221,6 +231,48 @@ def best_way(reader: DiskReader, mapped: Sequence[int]) -> ReadingWay:
     if direct and direct.rate >= DIRECT_SHARE * (cached.rate if cached else 0.0):
         return direct
     return cached or ReadingWay("direct" if reader.is_direct else "request")
+
+
+def rate_under_load(
+    reader: DiskReader, mapped: Sequence[int], way: ReadingWay, cores: int
+) -> float:
+    """Return the bytes a second that a way gives now, while cores read memory as for a token.
+
+    Args:
+        reader: Reads the model's files.
+        mapped: Where each file is mapped, for reading.
+        way: How it reads.
+        cores: How many cores are busy.
+
+    Returns:
+        The rate; 0 where there is too little to read.
+    """
+    pieces = _missing_pieces(reader, mapped)
+    if way.method == "direct":  # which does not look into the page cache
+        pieces = ((extent, 0) for extent in _pieces(reader))
+    sample = _sample(pieces, LOADED_SAMPLE_BYTES)
+    with _load(cores):
+        return _measure(reader, sample, way, LOADED_SECONDS)
+
+
+@contextmanager
+def _load(cores: int) -> Iterator[None]:
+    """Have each of so many cores read memory, as one that multiplies does."""
+    values, is_over = np.ones(LOAD_BYTES // 4, np.float32), threading.Event()
+
+    def add_up() -> None:
+        while not is_over.is_set():
+            values.sum()  # numpy releases the GIL
+
+    threads = [threading.Thread(target=add_up, daemon=True) for _ in range(cores)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
 
 
 def _fastest(rates: Mapping[str, float], methods: Sequence[Method]) -> ReadingWay | None:
@@ -275,27 +327,47 @@ def _piece_bytes(layout: ExpertLayout) -> int:
     return max(tensor.expert_bytes for layer in layout.layers.values() for tensor in layer)
 
 
-def _missing_pieces(reader: DiskReader, mapped: Sequence[int]) -> Iterator[tuple[Extent, int]]:
-    """Yield experts in random order that are not in the page cache, each with its address."""
+def _pieces(reader: DiskReader) -> Iterator[Extent]:
+    """Yield all experts in random order."""
     tensors = [tensor for layer in reader.layout.layers.values() for tensor in layer]
     experts = [(tensor, n) for tensor in tensors for n in range(tensor.n_experts)]
     random.shuffle(experts)
     for tensor, expert in experts:
-        extent = tensor.extent(expert)
+        yield tensor.extent(expert)
+
+
+def _missing_pieces(reader: DiskReader, mapped: Sequence[int]) -> Iterator[tuple[Extent, int]]:
+    """Yield experts in random order that are not in the page cache, each with its address."""
+    for extent in _pieces(reader):
         address = mapped[extent.file] + extent.start
         reader.forget(extent)
         if reader.calls.missing(address, extent.nbytes) >= extent.nbytes // 2:
             yield extent, address
 
 
-def _measure(reader: DiskReader, pieces: Iterator[tuple[Extent, int]], way: ReadingWay) -> float:
-    """Return the bytes a second of one way, on the next pieces; 0 where too few are left."""
+def _sample(pieces: Iterator[tuple[Extent, int]], nbytes: int) -> list[tuple[Extent, int]]:
+    """Return the next pieces that have so many bytes together; fewer where no more are left."""
     sample: list[tuple[Extent, int]] = []
-    while sum(extent.nbytes for extent, _ in sample) < SAMPLE_BYTES:
+    while nbytes > 0:
         piece = next(pieces, None)
         if piece is None:
             break
         sample.append(piece)
+        nbytes -= piece[0].nbytes
+    return sample
+
+
+def _measure(
+    reader: DiskReader, sample: Sequence[tuple[Extent, int]], way: ReadingWay, seconds: float
+) -> float:
+    """Return the bytes a second of one way on some pieces; 0 where they have too few bytes.
+
+    Args:
+        reader: Reads the model's files.
+        sample: The pieces, each with its address.
+        way: How it reads.
+        seconds: After which no other piece is begun.
+    """
     if sum(extent.nbytes for extent, _ in sample) < MIN_SAMPLE_BYTES:
         return 0.0
     reader.requests = way.method == "request"
@@ -304,7 +376,7 @@ def _measure(reader: DiskReader, pieces: Iterator[tuple[Extent, int]], way: Read
     began = time.perf_counter()
 
     def fetch(piece: tuple[Extent, int]) -> int:
-        if time.perf_counter() - began > SAMPLE_SECONDS:
+        if time.perf_counter() - began > seconds:
             return 0
         if way.method != "direct":
             reader.fetch(*piece)

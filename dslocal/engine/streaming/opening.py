@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from dslocal.errors import DslocalError, EngineError
@@ -14,7 +15,7 @@ from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine import probe
 from dslocal.plan.memory.placement import EMBEDDINGS, OUTPUT, placed_tensors
 
-from .disk import DiskReader, ReadingWay, best_way
+from .disk import DiskReader, ReadingWay, best_way, rate_under_load
 from .expert_layout import ExpertLayout, Extent, read_layout
 from .lookahead import LookAhead
 from .own_memory import OwnMemory
@@ -78,17 +79,27 @@ def _store(reader: DiskReader, way: ReadingWay, kept_free: int) -> ExpertStore:
     return PageCache(reader)
 
 
-def disk_way(path: Path) -> ReadingWay | None:
-    """Return how experts of the model at ``path`` are read from its disk, and how fast.
+def disk_way(path: Path, cores: int) -> ReadingWay | None:
+    """Return how experts of the model at ``path`` are read, and what that gives now.
 
-    It is measured now if it is not known; None if it cannot be measured.
+    The way is chosen now if it is not known; its rate is measured each time.
+
+    Args:
+        path: The model's file, or its first.
+        cores: How many cores compute meanwhile.
+
+    Returns:
+        None if it cannot be measured.
     """
     calls = calls_for()
     if calls is None:
         return None
     try:
         with DiskReader(read_layout(path), calls) as reader:
-            return best_way(reader, MappedFiles(reader).addresses)
+            mapped = MappedFiles(reader)
+            way = best_way(reader, mapped.addresses)
+            now = rate_under_load(reader, mapped.addresses, way, cores)
+            return replace(way, rate=now or way.rate)
     except (DslocalError, OSError):
         return None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dslocal import home
 from dslocal.engine.streaming import disk
 from dslocal.engine.streaming.disk import DiskReader, ReadingWay, best_way
 from dslocal.engine.streaming.expert_layout import ExpertLayout, Extent, read_layout
+from dslocal.engine.streaming.opening import disk_way
 from dslocal.engine.streaming.resident import MappedFiles, keep_resident
 from dslocal.engine.streaming.system_calls import (
     LinuxCalls,
@@ -107,17 +109,17 @@ def test_the_fastest_way_is_remembered(
     rates = {"request 4": 90e6, "request 8": 100e6, "request 16": 103e6, "read 32": 104e6}
     measured: list[str] = []
 
-    def measure(reader: DiskReader, pieces: Any, way: ReadingWay) -> float:
+    def measure(reader: DiskReader, sample: Any, way: ReadingWay, seconds: float) -> float:
         measured.append(f"{way.method} {way.threads}")
         is_disturbed = len(measured) <= 8 and way.method == "request"
         return rates.get(measured[-1], 50e6) / (2 if is_disturbed else 1)
 
     monkeypatch.setattr(disk, "_measure", measure)
     with DiskReader(layout, ColdCalls()) as reader:
-        addresses = MappedFiles(reader).addresses
-        assert best_way(reader, addresses) == ReadingWay("read", 32, 104e6)
+        mapped = MappedFiles(reader)
+        assert best_way(reader, mapped.addresses) == ReadingWay("read", 32, 104e6)
         for _ in range(4):
-            assert best_way(reader, addresses) == ReadingWay("request", 8, 100e6)
+            assert best_way(reader, mapped.addresses) == ReadingWay("request", 8, 100e6)
     assert len(measured) == 3 * 8
 
 
@@ -130,12 +132,13 @@ def test_reading_past_the_page_cache_is_preferred(
 ) -> None:
     """Proves that, unless it is far slower: a page cache that is full is slower than measured."""
 
-    def measure(reader: DiskReader, pieces: Any, way: ReadingWay) -> float:
+    def measure(reader: DiskReader, sample: Any, way: ReadingWay, seconds: float) -> float:
         return past if way.method == "direct" else cached
 
     monkeypatch.setattr(disk, "_measure", measure)
     with DiskReader(layout, ColdCalls(direct=past > 0)) as reader:
-        assert best_way(reader, MappedFiles(reader).addresses).method == method
+        mapped = MappedFiles(reader)
+        assert best_way(reader, mapped.addresses).method == method
 
 
 def test_pieces_of_several_lengths_are_measured(
@@ -143,11 +146,11 @@ def test_pieces_of_several_lengths_are_measured(
 ) -> None:
     """Proves that a longer piece may follow a shorter one, as in a file of mixed quantizations."""
     monkeypatch.setattr(disk, "MIN_SAMPLE_BYTES", 1)
-    pieces = iter([(Extent(0, 0, nbytes), 0) for nbytes in (4096, 65536, 8192)])
+    sample = [(Extent(0, 0, nbytes), 0) for nbytes in (4096, 65536, 8192)]
     with DiskReader(layout, LinuxCalls()) as reader:
         if not reader.is_direct:
             pytest.skip("this file system has no O_DIRECT")
-        assert disk._measure(reader, pieces, ReadingWay("direct", 1)) > 0
+        assert disk._measure(reader, sample, ReadingWay("direct", 1), 9.0) > 0
 
 
 def test_what_is_read_past_the_page_cache_is_what_the_file_has(layout: ExpertLayout) -> None:
@@ -162,9 +165,46 @@ def test_what_is_read_past_the_page_cache_is_what_the_file_has(layout: ExpertLay
     assert bytes(memory) == content[pages.start : pages.start + pages.nbytes]
 
 
+@pytest.mark.parametrize(("now", "expected"), [(60e6, 60e6), (0.0, 100e6)])
+def test_forecasts_take_what_the_disk_gives_now_while_all_cores_compute(
+    layout: ExpertLayout, now: float, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that the rate of the chosen way is measured anew each time, with busy cores, and that
+    only what is measured with idle ones is remembered; it counts where nothing can be measured now.
+    """
+    at_rest, cores = threading.active_count(), 3
+
+    def measure(reader: DiskReader, sample: Any, way: ReadingWay, seconds: float) -> float:
+        is_busy = threading.active_count() == at_rest + cores
+        return now if is_busy else 100e6
+
+    monkeypatch.setattr(disk, "_measure", measure)
+    for _ in range(disk.RUNS + 2):
+        way = disk_way(layout.files[0], cores)
+        assert way is not None
+        assert way.rate == expected
+    [entry] = home.read_state(disk.STATE).values()
+    assert set(entry["rates"].values()) == {100e6}
+    assert threading.active_count() == at_rest
+
+
+def test_what_the_disk_gives_now_is_measured(
+    layout: ExpertLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "MIN_SAMPLE_BYTES", 1)
+    calls = ColdCalls(direct=True)
+    with DiskReader(layout, calls) as reader:
+        mapped = MappedFiles(reader)
+        for way in (ReadingWay("direct", 2), ReadingWay("request", 2)):
+            assert disk.rate_under_load(reader, mapped.addresses, way, 1) > 0
+    experts = sum(len(tensors) * tensors[0].n_experts for tensors in layout.layers.values())
+    assert len(calls.read_direct) == len(calls.requested) == experts
+
+
 def test_too_few_bytes_to_measure_are_not_remembered(layout: ExpertLayout) -> None:
     with DiskReader(layout, ColdCalls()) as reader:
-        assert best_way(reader, MappedFiles(reader).addresses) == ReadingWay()
+        mapped = MappedFiles(reader)
+        assert best_way(reader, mapped.addresses) == ReadingWay()
     assert home.read_state(disk.STATE) == {}
 
 
@@ -187,12 +227,12 @@ def test_what_is_damaged_is_not_believed(
 ) -> None:
     monkeypatch.setattr(disk, "_measure", lambda *_, **__: 100e6)
     with DiskReader(layout, ColdCalls()) as reader:
-        addresses = MappedFiles(reader).addresses
-        found = best_way(reader, addresses)
+        mapped = MappedFiles(reader)
+        found = best_way(reader, mapped.addresses)
         key = next(iter(home.read_state(disk.STATE)))
         file = home.state_dir() / f"{disk.STATE}.json"
         file.write_text(json.dumps({key: DAMAGED[name]}))
-        assert best_way(reader, addresses) == found
+        assert best_way(reader, mapped.addresses) == found
         assert json.loads(file.read_text())[key]["runs"] == 1
 
 
@@ -216,6 +256,7 @@ def test_what_every_token_needs_is_read_and_locked(
     others = [stored.extent for name, stored in layout.tensors.items() if "_exps" not in name]
     nbytes = sum(extent.nbytes for extent in others)
     with DiskReader(layout, calls) as reader:
-        found = keep_resident(reader, MappedFiles(reader).addresses, others, ram, 4)
+        mapped = MappedFiles(reader)
+        found = keep_resident(reader, mapped.addresses, others, ram, 4)
     assert found == calls.locked == (nbytes if is_locked else 0)
     assert sum(extent.nbytes for extent in calls.requested) == nbytes
