@@ -43,7 +43,7 @@ class Extent(NamedTuple):
         return Extent(self.file, start, end - start)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # by identity: it is a key, hundreds of times a token
 class ExpertTensor:
     """One matrix of all routed experts of a layer.
 

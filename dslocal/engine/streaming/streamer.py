@@ -13,7 +13,7 @@ import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -157,8 +157,9 @@ class ExpertStreamer(GraphObserver):
         experts = np.unique(chosen).tolist()
         is_whole = self._are_most(layer, experts, len(chosen))
         self._store.begin_layer(layer, whole=is_whole)
+        in_ram = self._values.in_ram(node)  # gives the GIL up, which threads that read take then
         self._request(layer, experts)
-        if not self._values.in_ram(node):  # a GPU may copy weights before the next pause
+        if not in_ram:  # a GPU may copy weights before the next pause
             for tensor in self._order[layer]:
                 self._wait_for(tensor)
         self._read_ahead(layer, chosen, is_whole=is_whole)
@@ -346,14 +347,20 @@ class _UseCounter:
     """Adds up how much several threads read."""
 
     def __init__(self) -> None:
-        self.total = StreamingUse()
+        self._sums: dict[str, Any] = {field.name: 0 for field in fields(StreamingUse)}
         self._lock = threading.Lock()
+
+    @property
+    def total(self) -> StreamingUse:
+        """Return the sums."""
+        with self._lock:
+            return StreamingUse(**self._sums)
 
     def add(self, **more: float) -> None:
         """Add to fields of the total, by name."""
         with self._lock:
-            sums = {name: getattr(self.total, name) + value for name, value in more.items()}
-            self.total = replace(self.total, **sums)
+            for name, value in more.items():
+                self._sums[name] += value
 
 
 def _layer(name: bytes) -> int:
