@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
@@ -71,7 +72,7 @@ def _not_a_folder(file: Path) -> UsageError:
     if file.suffix in (".safetensors", ".json", ".bin"):
         return UsageError(
             f"{file}: is a file; a checkpoint folder is needed",
-            hint=f"dslocal convert {file.parent}",
+            hint=f"dslocal convert {shlex.quote(str(file.parent))}",
         )
     try:
         read_header(file)
@@ -80,10 +81,11 @@ def _not_a_folder(file: Path) -> UsageError:
             f"{file}: is a file; a checkpoint folder is needed",
             hint="; ".join(filter(None, (str(e), e.hint))),
         )
+    named = shlex.quote(str(file))
     return UsageError(
         f"{file}: is a GGUF file; a checkpoint folder is needed",
-        hint=f"use it directly with dslocal ask -m {file}; another quantization is best made from "
-        f"the original checkpoint, or else with dslocal quantize {file}",
+        hint=f"use it directly with dslocal ask -m {named}; another quantization is best made from "
+        f"the original checkpoint, or else with dslocal quantize {named}",
     )
 
 

@@ -113,7 +113,7 @@ def prepare_model(
 def _name_unknown_variables() -> None:
     for variable, meant in unknown_variables().items():
         near = f"did you mean {meant}?" if meant else "it has no effect"
-        print(f"dslocal: {variable}: unknown variable ({near})", file=sys.stderr)
+        print(f"dslocal: {one_line(variable)}: unknown variable ({near})", file=sys.stderr)
 
 
 def prepare_served_model(

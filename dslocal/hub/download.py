@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -81,7 +82,8 @@ class _Cache:
         for folder in (self.snapshot, self.blobs):
             if not folder.resolve().is_relative_to(root):
                 raise DownloadError(
-                    f"{folder}: is a link to a place outside the cache", hint=f"rm {folder}"
+                    f"{folder}: is a link to a place outside the cache",
+                    hint=f"rm {shlex.quote(str(folder))}",
                 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def resume_or_start(remote: Repository, folder: Path, notify: Notify) -> ResumeS
     if known is None:
         return _start(remote, folder)
     commit, run_id = known["commit"], known["id"]
-    hint = f"to start over: rm -r {folder}"
+    hint = f"to start over: rm -r {shlex.quote(str(folder))}"
     if not isinstance(remote, HubRepository):
         manifest = remote.manifest()
         if manifest.commit != commit:

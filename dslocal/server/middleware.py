@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 
@@ -77,8 +78,9 @@ SLASHES = re.compile("/{2,}")
 
 
 def shown_path(scope: Scope) -> str:
-    """Return the path of a request, no longer than a message may show it."""
-    return str(scope["path"][:MAX_SHOWN_PATH])
+    """Return the path of a request, no longer than a message may show it, and on one line."""
+    path = str(scope["path"][:MAX_SHOWN_PATH])
+    return "".join(c if c.isprintable() else quote(c, errors="replace") for c in path)
 
 
 @dataclass

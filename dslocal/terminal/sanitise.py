@@ -29,6 +29,7 @@ _UNSAFE = re.compile(
     "\u2028\u2029"  # separators of lines and paragraphs
     "\u00ad\u180e\u200b\u2060-\u2065\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"  # invisible
 )
+_BREAKS_TO_SPACES = str.maketrans("\n\t", "  ")
 _UNICODE_ENCODINGS = ("utf8", "utf16", "utf32", "utf8sig", "gb18030")
 
 
@@ -81,6 +82,15 @@ def sanitise(text: str) -> str:
     the same however a text is cut.
     """
     return _UNSAFE.sub("", text).encode("utf-8", "replace").decode("utf-8")
+
+
+def sanitise_line(text: object) -> str:
+    """Return a path or another text, sanitised, on one line: spaces replace newlines and tabs.
+
+    It is whole and keeps its spaces, so that a path can be copied. For the text of a message, see
+    :func:`one_line`.
+    """
+    return sanitise(str(text)).translate(_BREAKS_TO_SPACES)
 
 
 def one_line(text: str, limit: int = MAX_LINE) -> str:

@@ -49,7 +49,7 @@ def test_bench_measures_what_is_read(run: Run) -> None:
 @pytest.mark.parametrize("command", ["ask", "serve", "bench", "fit"])
 def test_an_unknown_mode_is_refused(run: Run, command: str) -> None:
     named = ["nano"] if command in ("bench", "fit") else []
-    words = ["hi"] if command == "ask" else []
+    words = {"ask": ["hi"], "serve": ["--port", "0"]}.get(command, [])
     refused = run.inside(command, *named, *words, "--stream-experts", "always")
     assert refused.returncode == 2
     assert b"--stream-experts: 'always' is not known (auto, on, off)" in refused.stderr

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -206,7 +207,7 @@ def find_gguf(text: str) -> Path:
     if isinstance(found, resolve.LocalCheckpoint):
         raise UsageError(
             f"{text!r:.200}: is a checkpoint, and a GGUF file is needed",
-            hint=f"dslocal convert {text:.200} quantizes a checkpoint",
+            hint=f"dslocal convert {shlex.quote(text)} quantizes a checkpoint",
         )
     return found
 

@@ -16,7 +16,7 @@ from dslocal.cli.options import checked_logprobs
 from dslocal.cli.session_setup import KnownFile, ModelFile
 from dslocal.files import names_stdin
 from dslocal.plan.overrides import Overrides
-from dslocal.terminal.sanitise import one_line
+from dslocal.terminal.sanitise import one_line, sanitise_line
 
 from . import ask_input, prompt_templates
 from .ask_input import AskInput
@@ -75,7 +75,10 @@ def _print_unheld(constraint: output.OutputConstraint) -> None:
     if constraint.unheld:
         lines.append(f"checked only when the answer is complete: {'; '.join(constraint.unheld)}")
     for line in lines:
-        print(f"dslocal: {constraint.source}: {one_line(line, MAX_SHOWN_REASONS)}", file=sys.stderr)
+        print(
+            f"dslocal: {sanitise_line(constraint.source)}: {one_line(line, MAX_SHOWN_REASONS)}",
+            file=sys.stderr,
+        )
 
 
 def prepare_question(options: AskOptions, known: KnownFile | None) -> PreparedQuestion:

@@ -32,10 +32,11 @@ def build_rpc(
     """
     from dslocal.rpc.build import build_library
     from dslocal.rpc.library import find_library
+    from dslocal.terminal.sanitise import sanitise_line
 
     found = None if force else find_library()
     if found is not None:
-        print(f"{found} is there already")
+        print(f"{sanitise_line(found)} is there already")
         return
     made = build_library(sdist, lambda line: print(f"dslocal: {line}", file=sys.stderr))
-    print(f"{made} was built")
+    print(f"{sanitise_line(made)} was built")

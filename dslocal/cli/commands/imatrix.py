@@ -110,15 +110,15 @@ def _fields(report: ImatrixReport) -> dict[str, Any]:
 
 def _print_report(report: ImatrixReport) -> None:
     from dslocal.api.quantization.auto_imatrix import unseen_lines
-    from dslocal.terminal.sanitise import sanitise
+    from dslocal.terminal.sanitise import sanitise_line
 
     tokens = report.chunks * report.chunk_tokens
     resumed = ""
     if report.resumed_chunks:
         resumed = f", {report.resumed_chunks} of them from an earlier run"
     print(
-        f"{sanitise(str(report.path))}: {report.tensors} matrices, {tokens:,} tokens in "
+        f"{sanitise_line(report.path)}: {report.tensors} matrices, {tokens:,} tokens in "
         f"{report.chunks} chunks{resumed}"
     )
     for line in unseen_lines(report):
-        print(line, file=sys.stderr)
+        print(sanitise_line(line), file=sys.stderr)

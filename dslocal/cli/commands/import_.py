@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -152,7 +153,8 @@ def _no_models(folder: Path) -> NotFoundError:
 
     message = f"{folder}: no GGUF model in this folder"
     if (folder / "config.json").is_file():
-        hint = f"it is a checkpoint, which needs no import: dslocal ask -m {folder}"
+        named = shlex.quote(str(folder))
+        hint = f"it is a checkpoint, which needs no import: dslocal ask -m {named}"
         return NotFoundError(message, hint=hint)
     reason = converter.other_form_error(converter.FolderSource(folder).files())
     if reason is not None:

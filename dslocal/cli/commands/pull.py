@@ -15,7 +15,7 @@ from dslocal.cli.option_groups import PublishedModel, with_option_groups
 from dslocal.cli.options import AsJson, MinSpeed, Revision
 from dslocal.errors import DoesNotFitError, ExitCode, UnreachableError, UsageError
 from dslocal.files import decimal_size
-from dslocal.terminal.sanitise import one_line, sanitise
+from dslocal.terminal.sanitise import one_line, sanitise_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -157,7 +157,7 @@ def _print_local(
             f"{model} is on this machine already, so it is not downloaded",
             hint=f"dslocal convert {model} -o FILE.gguf makes another file from it",
         )
-    here = sanitise(f"{model} is here already: {path}")
+    here = sanitise_line(f"{model} is here already: {path}")
     print(json.dumps({"path": str(path)}) if as_json else here)
 
 
@@ -305,7 +305,7 @@ def _print_choice(
         return
     where = sys.stdout if dry_run else sys.stderr
     print(
-        sanitise(
+        sanitise_line(
             f"{location.name} {offer.model.quant}, {offer.method}, from {offer.remote.origin}: "
             f"{choice.why}"
         ),
@@ -347,6 +347,6 @@ def _print_installed(installed: InstalledModel, what: str, *, as_json: bool) -> 
         return
     size = decimal_size(installed.nbytes)
     print(
-        f"{installed.full_name} {what}: {sanitise(str(installed.path))} ({size}); "
+        f"{installed.full_name} {what}: {sanitise_line(installed.path)} ({size}); "
         f"dslocal ask -m {installed.name} …"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -238,7 +239,7 @@ def _nothing_to_remove(text: str) -> DslocalError:
     if text and (is_file(path) or is_folder(path)):
         return UsageError(
             f"{text:.200} is a file or folder of yours, not a model that dslocal keeps",
-            hint=f"delete it yourself: rm {'-r ' if is_folder(path) else ''}{text:.200}",
+            hint=f"delete it yourself: rm {'-r ' if is_folder(path) else ''}{shlex.quote(text)}",
         )
     near = nearest_names(text, {model.name: model.name for model in installed_models()})
     suggested = f"did you mean {' or '.join(near)}? " if near else ""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dslocal.errors import ConversionError, ExitCode
-from dslocal.terminal.sanitise import one_line, sanitise
+from dslocal.terminal.sanitise import one_line, sanitise_line
 
 if TYPE_CHECKING:
     from dslocal.api.progress import Phase
@@ -153,7 +153,7 @@ def print_needs(needs: Needs, *, as_json: bool) -> None:
     if needs.measured:
         print(f"disk: {decimal_size(needs.disk)} at most")
     for path, size in needs.sizes.items():
-        print(f"{sanitise(str(path))}: {decimal_size(size)}")
+        print(f"{sanitise_line(path)}: {decimal_size(size)}")
 
 
 def verified(
@@ -222,7 +222,7 @@ def _print_reports(reports: Sequence[ConversionReport], errors: Sequence[TensorC
         files = f" in {report.files} files" if report.files > 1 else ""
         bits = report.nbytes * 8 / report.weights
         print(
-            f"{sanitise(str(report.path))}: {report.recipe}, {report.nbytes / 1e6:,.1f} MB{files}, "
+            f"{sanitise_line(report.path)}: {report.recipe}, {report.nbytes / 1e6:,.1f} MB{files}, "
             f"{report.tensors} tensors, {bits:.2f} bits/weight, {report.seconds:.1f} s"
         )
     if errors:

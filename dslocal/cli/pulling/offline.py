@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ def bring_line(*, converts: bool = False, file: str = "FILE.gguf") -> str:
         )
     return (
         "this machine has no network: download the file on another machine, bring it here, and "
-        f"run dslocal import {file}"
+        f"run dslocal import {shlex.quote(file)}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from ipaddress import ip_address
 from pathlib import Path
@@ -85,7 +86,8 @@ def _read_private(file: Path) -> str:
         ) from None
     if is_shared:
         raise UsageError(
-            f"--api-key: {file}: other users can read this file", hint=f"chmod 600 {file}"
+            f"--api-key: {file}: other users can read this file",
+            hint=f"chmod 600 {shlex.quote(str(file))}",
         )
     return text
 

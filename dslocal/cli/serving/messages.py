@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal.terminal.sanitise import sanitise
+from dslocal.terminal.sanitise import sanitise, sanitise_line
 
 from .serve_options import KEY_VARIABLE
 
@@ -56,7 +57,7 @@ def print_left_out(name: str, error: DslocalError) -> None:
     """Print on stderr that a model is not served, and why."""
     hint = f" ({error.hint})" if error.hint else ""
     line = f"{name} is not served: {error}{hint}"
-    print(f"dslocal: {sanitise(line)}", file=sys.stderr, flush=True)
+    print(f"dslocal: {sanitise_line(line)}", file=sys.stderr, flush=True)
 
 
 def print_ready(models: ModelSet, first: OpenedModel, url: str) -> None:
@@ -75,14 +76,16 @@ def print_ready(models: ModelSet, first: OpenedModel, url: str) -> None:
     if len(models.entries) > 1:
         names = ", ".join(entry.name for entry in models.entries)
         line = f"{len(models.entries)} models at {url}: {names}"
-    print(f"dslocal: {sanitise(line)}", file=sys.stderr, flush=True)
+    print(f"dslocal: {sanitise_line(line)}", file=sys.stderr, flush=True)
 
 
 def print_open_webui(url: str, key_file: Path | None, *, has_key: bool, n_ctx: int) -> None:
     """Print the shell lines that connect Open WebUI. The key itself is not in them."""
     key = "none"
-    if has_key:
-        key = f'"$(cat {key_file})"' if key_file else f'"${KEY_VARIABLE}"'
+    if has_key and key_file:
+        key = f'"$(cat {sanitise_line(shlex.quote(str(key_file)))})"'
+    elif has_key:
+        key = f'"${KEY_VARIABLE}"'
     print(
         f"export OPENAI_API_BASE_URL={url}\nexport OPENAI_API_KEY={key}\nopen-webui serve",
         flush=True,
@@ -97,8 +100,11 @@ def print_open_webui(url: str, key_file: Path | None, *, has_key: bool, n_ctx: i
 
 
 def log(line: str) -> None:
-    """Write a line to the log, with the time."""
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sanitise(line)}", file=sys.stderr, flush=True)
+    """Write a line to the log, with the time. More lines are indented, so that no text of a
+    request can be taken for a line of the log.
+    """
+    text = sanitise(line).rstrip().replace("\n", "\n    ")
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def print_stopped() -> None:

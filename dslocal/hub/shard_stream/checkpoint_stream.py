@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +47,8 @@ def stream_checkpoint(
     folder = out.with_name(out.name + SUFFIX)
     if folder.is_symlink():
         raise ConversionError(
-            f"{folder}: is a link, and dslocal does not write to its target", hint=f"rm {folder}"
+            f"{folder}: is a link, and dslocal does not write to its target",
+            hint=f"rm {shlex.quote(str(folder))}",
         )
     folder.mkdir(exist_ok=True)
     try:

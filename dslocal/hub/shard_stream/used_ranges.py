@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import threading
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class UsedRanges:
             nbytes = self._read_notes(path.read_bytes()) if path.exists() else 0
         except (ValueError, TypeError, LookupError):
             raise ConversionError(
-                f"{path}: is damaged", hint=f"to start over: rm -r {path.parent}"
+                f"{path}: is damaged", hint=f"to start over: rm -r {shlex.quote(str(path.parent))}"
             ) from None
         self._file = path.open("ab", buffering=0)
         self._file.truncate(nbytes)
