@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from dslocal.errors import DownloadError, DslocalError, NotFoundError, UnreachableError
 
@@ -22,6 +22,7 @@ from .wake_ups import wake_for_signals
 
 if TYPE_CHECKING:
     import httpx2
+    from huggingface_hub.utils import RateLimitInfo
 
 CHUNK = 1 << 20  # bytes
 MAX_TRIES = 7  # in a row that bring nothing, 0.5 s to 16 s apart
@@ -42,23 +43,39 @@ class _NonsenseError(Exception):
     """A response that makes no sense, and would not if it were requested again."""
 
 
-def session() -> httpx2.Client:
-    """Return huggingface_hub's client, without its warnings."""
-    return _session_function()()
+class HubFunctions(NamedTuple):
+    """Functions of ``huggingface_hub.utils``."""
+
+    get_session: Callable[[], httpx2.Client]
+    build_headers: Callable[..., dict[str, str]]
+    raise_for_status: Callable[[httpx2.Response], None]
+    parse_rate_limit: Callable[[Mapping[str, str]], RateLimitInfo | None]
+    hide_progress: Callable[[], object]
 
 
 @functools.cache
-def _session_function() -> Callable[[], httpx2.Client]:
-    """Return huggingface_hub's ``get_session``.
+def hub_functions() -> HubFunctions:
+    """Return functions of huggingface_hub, which warns of nothing from now on.
 
-    It is imported once, and not for each request: the attributes of ``huggingface_hub.utils`` are
-    looked up by a function in Python, and what a signal's handler raises in there is discarded by
-    an import (CPython's ``_PyModuleSpec_IsInitializing``). Ctrl-C would have no effect.
+    They are imported once, and not for each request: the attributes of ``huggingface_hub.utils``
+    are looked up by a function in Python, and what a signal's handler raises in there is discarded
+    by an import (CPython's ``_PyModuleSpec_IsInitializing``). Ctrl-C would have no effect.
     """
-    from huggingface_hub.utils import get_session, logging
+    from huggingface_hub import utils
 
-    logging.set_verbosity(logging.ERROR)
-    return get_session
+    utils.logging.set_verbosity(utils.logging.ERROR)
+    return HubFunctions(
+        utils.get_session,
+        utils.build_hf_headers,
+        utils.hf_raise_for_status,
+        utils.parse_ratelimit_headers,
+        utils.disable_progress_bars,
+    )
+
+
+def session() -> httpx2.Client:
+    """Return huggingface_hub's client."""
+    return hub_functions().get_session()
 
 
 def get_small(url: str, headers: Mapping[str, str], max_bytes: int) -> bytes:
@@ -154,13 +171,12 @@ def _raise_for_status(response: httpx2.Response) -> None:
     if response.status_code < 400:
         return
     import httpx2
-    from huggingface_hub.utils import hf_raise_for_status  # see _session_function
 
     headers = {}
     for name, value in response.headers.items():
         if name.lower() not in ("content-length", "content-encoding"):
             headers[name] = value
-    hf_raise_for_status(
+    hub_functions().raise_for_status(
         httpx2.Response(response.status_code, headers=headers, request=response.request)
     )
 
@@ -230,13 +246,11 @@ def _wait_before_retry(error: Exception, failures: int) -> float | None:
 
 def _retry_after(response: httpx2.Response) -> float:
     """Return the seconds that the server asks to wait; 0 where it does not say."""
-    from huggingface_hub.utils import parse_ratelimit_headers
-
     text = response.headers.get("Retry-After", "")
     if text.isascii() and text.isdecimal():
         return float(text[:9])
     try:
-        limits = parse_ratelimit_headers(response.headers)
+        limits = hub_functions().parse_rate_limit(response.headers)
     except ValueError:
         return 0.0
     return float(limits.reset_in_seconds) if limits and limits.remaining == 0 else 0.0

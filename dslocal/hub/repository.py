@@ -29,6 +29,7 @@ from .manifest import (
     index_by_name,
     parse_manifest,
 )
+from .wake_ups import wake_for_signals
 
 if TYPE_CHECKING:
     import httpx2
@@ -128,23 +129,23 @@ class HubRepository:
             return False
 
     def _fetch_by_xet(self, manifest: Manifest, file: RemoteFile, path: Path) -> bool:
-        from huggingface_hub import file_download, get_hf_file_metadata
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub import file_download
 
         if not file_download.is_xet_available():
             return False
-        found = get_hf_file_metadata(
-            self._url(manifest, file), headers=self._headers, endpoint=self._endpoint
-        )
-        if found.xet_file_data is None:
-            return False
-        disable_progress_bars()
-        file_download.xet_get(
-            incomplete_path=path,
-            xet_file_data=found.xet_file_data,
-            headers=self._headers,
-            expected_size=file.size,
-        )
+        with wake_for_signals():
+            found = file_download.get_hf_file_metadata(
+                self._url(manifest, file), headers=self._headers, endpoint=self._endpoint
+            )
+            if found.xet_file_data is None:
+                return False
+            http.hub_functions().hide_progress()
+            file_download.xet_get(
+                incomplete_path=path,
+                xet_file_data=found.xet_file_data,
+                headers=self._headers,
+                expected_size=file.size,
+            )
         return True
 
     def _url(self, manifest: Manifest, file: RemoteFile) -> str:
@@ -159,15 +160,10 @@ class HubRepository:
     @cached_property
     def _headers(self) -> dict[str, str]:
         """Headers with the token, if there is one; a redirect to another host goes without it."""
-        from huggingface_hub.utils import build_hf_headers
-
-        http.session()
         # A mirror that only the name mentions is not given the token: nobody chose to trust it.
         is_trusted = self.endpoint is None
-        headers: dict[str, str] = build_hf_headers(
-            library_name="dslocal", token=None if is_trusted else False
-        )
-        return headers
+        token = None if is_trusted else False
+        return http.hub_functions().build_headers(library_name="dslocal", token=token)
 
 
 @dataclass(frozen=True)

@@ -50,17 +50,35 @@ def test_ctrl_c_when_the_hub_is_silent(calm: Rig, pattern: str, more: tuple[str,
 
 @pytest.mark.parametrize("command", ["convert", "pull"])
 def test_a_signal_that_does_not_end_the_read(calm: Rig, command: str) -> None:
-    """As one that comes just before it begins: here the main thread is not the one that gets it."""
     calm.hub.fault("config.json", "stall", times=None, at=100, method="GET")
+    _interrupt_silently(calm, command)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "method"),
+    [("/*/resolve/*.safetensors", "HEAD"), ("/*/xet-read-token/*", "GET"), ("/v?/*", "GET")],
+    ids=["is it in the store", "where is the store", "the store"],
+)
+def test_such_a_signal_while_a_xet_store_is_asked(calm: Rig, pattern: str, method: str) -> None:
+    calm.hub.xet = True
+    calm.hub.fault(pattern, "stall", times=None, method=method)
+    _interrupt_silently(calm, "convert")
+
+
+def _interrupt_silently(rig: Rig, command: str) -> None:
+    """Send a signal that does not end the read, as one that comes just before it begins: here the
+    main thread is not the one that gets it.
+    """
+    timeouts = {"HF_HUB_DOWNLOAD_TIMEOUT": STALLED_S, "HF_HUB_ETAG_TIMEOUT": STALLED_S}
     with subprocess.Popen(
         [sys.executable, "-c", HANDLED_ELSEWHERE, command, f"hf:{REPO}"],
-        env=calm.env({"HF_HUB_DOWNLOAD_TIMEOUT": STALLED_S}),
-        cwd=calm.out,
+        env=rig.env(timeouts),
+        cwd=rig.out,
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        wait_until(lambda: calm.hub.faults_done, process)
+        wait_until(lambda: rig.hub.faults_done, process)
         time.sleep(0.3)  # so that it reads; a signal before that is handled all the more
         _, complaint = output_of(process, "\n")
     assert process.returncode == 130, complaint
@@ -71,8 +89,7 @@ def test_no_request_imports_what_discards_a_signal(
     calm: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An import discards what is raised while it looks up an attribute of this module."""
-    remote = HubRepository(REPO, endpoint=calm.hub.url)
-    manifest = remote.manifest()
+    HubRepository(REPO, endpoint=calm.hub.url).manifest()
     touched: list[str] = []
 
     class Watched(type(utils)):  # type: ignore[misc]
@@ -81,6 +98,8 @@ def test_no_request_imports_what_discards_a_signal(
             return super().__getattribute__(name)
 
     monkeypatch.setattr(utils, "__class__", Watched)
+    remote = HubRepository(REPO, endpoint=calm.hub.url)
+    manifest = remote.manifest()
     file = manifest.files["config.json"]
     assert b"".join(remote.read_range(manifest, file, 0, file.size))
     assert touched == []

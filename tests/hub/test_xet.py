@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import huggingface_hub
 import pytest
 from huggingface_hub import file_download
 from support.hub.hub_clients import REPO, WEIGHTS, hub_for_dslocal
@@ -29,7 +28,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
     """A hub for dslocal, which takes every file for one of the Xet store."""
     monkeypatch.setattr(file_download, "is_xet_available", lambda: True)
     monkeypatch.setattr(
-        huggingface_hub,
+        file_download,
         "get_hf_file_metadata",
         lambda *_, **__: SimpleNamespace(xet_file_data=object()),
     )

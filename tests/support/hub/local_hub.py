@@ -22,6 +22,7 @@ import contextlib
 import hashlib
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,10 +74,13 @@ class LocalHub:
 
     ``resolve_cache``: small files are redirected within the hub, as the real hub does now.
     ``page``: entries of a tree in one answer.
+    ``xet``: large files are said to be in a Xet store, too, whose requests all fail.
     """
 
-    def __init__(self, port: int = 0, *, resolve_cache: bool = True, page: int = 1000) -> None:
-        self.resolve_cache, self.page = resolve_cache, page
+    def __init__(
+        self, port: int = 0, *, resolve_cache: bool = True, page: int = 1000, xet: bool = False
+    ) -> None:
+        self.resolve_cache, self.page, self.xet = resolve_cache, page, xet
         self.stopping = threading.Event()
         self.errors: list[BaseException] = []
         self._lock = threading.RLock()
@@ -285,6 +289,8 @@ class LocalHub:
                 return Route("info", f"{owner}/{name}", "main")
             case ["hub", "api", "models", owner, name, "revision", revision]:
                 return Route("info", f"{owner}/{name}", revision)
+            case ["hub", "api", "models", owner, name, "xet-read-token", revision]:
+                return Route("xet", f"{owner}/{name}", revision)
             case ["hub", "api", "models", owner, name, "tree", revision, *folder]:
                 return Route("tree", f"{owner}/{name}", revision, "/".join(folder))
             case ["hub", "api", "resolve-cache", "models", owner, name, revision, *file]:
@@ -327,6 +333,8 @@ class LocalHub:
         if commit not in repo.commits:
             raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {route.revision}")
         files = repo.commits[commit]
+        if route.kind == "xet":
+            return json_answer(method, {}, _xet_token(self.cdn_url))
         if route.kind == "info":
             return json_answer(
                 method,
@@ -342,10 +350,18 @@ class LocalHub:
         blob = files.get(route.name)
         if blob is None:
             raise Refusal(404, "EntryNotFound", "Entry not found", X_Repo_Commit=commit)
+        return self._file(route, commit, blob, method, headers)
+
+    def _file(
+        self, route: Route, commit: str, blob: Blob, method: str, headers: Mapping[str, str]
+    ) -> Answer:
         said = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
         linked = {"X-Linked-Etag": blob.etag, "X-Linked-Size": str(blob.size), "ETag": blob.etag}
         where = f"{route.repo}/{blob.sha256 if blob.lfs else commit}/{quote(route.name)}"
         if blob.lfs:
+            if self.xet:
+                tokens = f"{self.url}/api/models/{route.repo}/xet-read-token/{commit}"
+                linked |= {"X-Xet-Hash": blob.sha256, "X-Xet-Refresh-Route": tokens}
             return redirect(
                 method,
                 302,
@@ -426,6 +442,15 @@ def _files(folder: Path) -> dict[str, Path]:
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))
         if path.is_file()
+    }
+
+
+def _xet_token(store: str) -> dict[str, str]:
+    """Return the headers that lead to a Xet store."""
+    return {
+        "X-Xet-Cas-Url": store,
+        "X-Xet-Access-Token": "token",
+        "X-Xet-Token-Expiration": str(int(time.time()) + 3600),
     }
 
 
