@@ -16,6 +16,7 @@ from typing import Any
 
 from dslocal.errors import EngineError, GgufError, OutOfMemoryError
 from dslocal.gguf import libraries
+from dslocal.gguf.hash_tables import require_hash_tables
 from dslocal.gguf.header import GgufHeader
 from dslocal.gguf.parts import read_parts
 from dslocal.plan.load_config import LoadConfig
@@ -100,6 +101,8 @@ class LlamaModel:
         self.path = path
         self.header: GgufHeader = header or read_parts(path)[1]
         _refuse_duplicate_tokens(self.header, path)
+        if not vocab_only:
+            require_hash_tables(path, self.header)
         self._low: ModuleType = libraries.require()
         llama_log.capture()
         # kept, since the struct points to arrays that it owns

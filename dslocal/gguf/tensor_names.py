@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 
+HASH_TABLE = "ffn_gate_tid2eid.weight"  # of a layer of V4: the experts that each token id takes
 ROUTED_EXPERTS = "routed experts"  # a class: the matrices of which a token uses a few
 
 _CLASSES = (

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.tensor_names import HASH_TABLE
 from dslocal.gguf.tensor_types import GgmlType
 
 from .expert_layout import ExpertLayout, StoredTensor
@@ -38,7 +39,6 @@ TURNS = (False, True, True, False)  # whether with guesses; evens out a trend
 TRIAL_TOKENS = FIRST_TOKENS + TURN_TOKENS * len(TURNS)
 MAX_TIME_RATIO = 0.98  # the time of a token with guesses over that without, for guesses to stay
 MEAN_TOKENS = 10  # that the mean change between two routers is taken of, roughly
-HASH_TABLE = "blk.{}.ffn_gate_tid2eid.weight"  # a layer's table of experts by token id
 SIGMOID, SQRT_SOFTPLUS = 2, 4  # enum llama_expert_gating_func_type; 1 and 3 are softmax
 
 
@@ -104,7 +104,7 @@ class LookAhead:
             Their numbers; None where the layer has no router that can be read.
         """
         router = self._values(f"blk.{layer}.ffn_gate_inp.weight")
-        if router is None or HASH_TABLE.format(layer) in self._layout.tensors:
+        if router is None or self.chooses_by_token(layer):
             return None
         scores = self._scores(np.einsum("ew,tw->te", router, hidden), layer)
         return self._best(scores.max(axis=0))
@@ -118,13 +118,17 @@ class LookAhead:
         scaled: NDArray[Any] = hidden * (norm / np.where(norm_before == 0, 1, norm_before))
         return scaled
 
+    def chooses_by_token(self, layer: int) -> bool:
+        """Return whether ``layer`` chooses experts by the token's id, as V4's first layers do."""
+        return f"blk.{layer}.{HASH_TABLE}" in self._layout.tensors
+
     def by_token(self, layer: int, tokens: NDArray[np.int32]) -> list[int]:
         """Return the experts that ``layer`` chooses for these tokens, by their ids alone.
 
         Empty where the layer does not choose so.
         """
-        stored = self._layout.tensors.get(HASH_TABLE.format(layer))
-        if stored is None or stored.tensor.type is not GgmlType.I32:
+        stored = self._layout.tensors.get(f"blk.{layer}.{HASH_TABLE}")
+        if stored is None:
             return []
         experts: list[int] = np.unique(self._raw(stored, np.int32)[tokens]).tolist()
         return experts

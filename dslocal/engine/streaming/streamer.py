@@ -34,7 +34,7 @@ from dslocal.types import StreamingUse
 
 from .disk import DiskReader, ReadingWay
 from .expert_layout import ExpertTensor, Extent
-from .lookahead import HASH_TABLE, LookAhead, Trial
+from .lookahead import LookAhead, Trial
 from .read_queue import MAX_GUESSES, ReadGroup, ReadQueue, Urgency
 from .store import ExpertStore
 
@@ -97,9 +97,7 @@ class ExpertStreamer(GraphObserver):
         )
         self._tensors = {t.name: t for layer in self._layout.layers.values() for t in layer}
         self._order = {layer: list(found) for layer, found in self._layout.layers.items()}
-        self._by_token = [  # V4's first layers, which choose by the token's id
-            layer for layer in self._order if HASH_TABLE.format(layer) in self._layout.tensors
-        ]
+        self._by_token = [layer for layer in self._order if look_ahead.chooses_by_token(layer)]
         self._placed: set[str] = set()  # tensors of which it is known where llama.cpp has them
         self._addresses: dict[str, int] = {}  # where tensors are mapped, also those to come
         self._elsewhere: set[str] = set()  # tensors that are not in mapped memory, but on a GPU

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from dslocal.errors import GgufError
 from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.tensor_names import HASH_TABLE
 from dslocal.gguf.tensor_types import GgmlType
 
 from .model_shape import ModelShape
@@ -57,7 +58,6 @@ INTEGER_KEYS = (
 )
 # Types that no weight has. Vectors are F32, to which others are added.
 UNUSABLE_TYPES = (GgmlType.I8, GgmlType.I16, GgmlType.I32, GgmlType.I64, GgmlType.F64)
-HASH_TABLE = "ffn_gate_tid2eid.weight"  # V4 chooses experts by it: token ids to their numbers
 BYTE_TOKENS = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _HINT = "download or convert it again"
 
@@ -91,10 +91,11 @@ def validate_shape(header: GgufHeader, shape: ModelShape) -> None:
         for what in complaints:
             raise GgufError(f"metadata of {shape.architecture} makes no sense: {what}", hint=_HINT)
     for tensor in header.tensors:
-        if tensor.type is GgmlType.I32 and tensor.name.endswith(HASH_TABLE):
-            continue
         odd_vector = len(tensor.shape) == 1 and tensor.type is not GgmlType.F32
-        if tensor.type in UNUSABLE_TYPES or odd_vector:
+        is_odd = tensor.type in UNUSABLE_TYPES or odd_vector
+        if tensor.name.endswith(HASH_TABLE):
+            is_odd = tensor.type is not GgmlType.I32
+        if is_odd:
             raise GgufError(
                 f"{tensor.name[:80]}: llama.cpp does not compute with {tensor.type.name} there",
                 hint=_HINT,
