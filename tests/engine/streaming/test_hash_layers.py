@@ -1,20 +1,18 @@
 """Proves that V4's first layers, which choose experts by token id, are read before they run.
 
-The disk here holds back something that a layer cannot do without, until all that the next of these
-layers will need is requested too. If that were requested only when the graph comes to the layer, it
-never would be.
+Whenever the graph comes to the choice of such a layer, it is held back until all that was chosen is
+requested. Only what was requested ahead can be: nothing else is requested meanwhile.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 import pytest
 from support.checkpoints.tiny_checkpoints import write_checkpoint
@@ -23,13 +21,16 @@ from support.engine.streaming import PROMPT, ColdCalls
 
 from dslocal.api.conversion import convert
 from dslocal.engine import LlamaContext, LlamaModel
+from dslocal.engine.graph import NodeValues
 from dslocal.engine.graph.graph_tensor import tensor_at
+from dslocal.engine.slots.slot_pool import SlotPool
 from dslocal.engine.speculation.draft_length import DraftLength
 from dslocal.engine.speculation.dspark_draft import DsparkDrafter
 from dslocal.engine.speculation.mtp_draft import MtpDrafter
 from dslocal.engine.speculation.speculation import Speculation
 from dslocal.engine.streaming import opening
 from dslocal.engine.streaming.expert_layout import Extent, read_layout
+from dslocal.engine.streaming.streamer import ExpertStreamer
 from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.load_config import LoadConfig
 
@@ -41,73 +42,80 @@ PLAIN = LoadConfig(1024, kv_type=GgmlType.F32, flash_attn=False)
 DRAFTING = replace(PLAIN, n_outputs=4, mtp=True)
 MAX_WAITS = 300  # of 0.1 seconds, for what is requested never; only a failing test takes them
 WAIT_SECONDS = 0.1
+CHOICES = tuple(f"ffn_moe_topk-{layer}".encode() for layer in range(HASH_LAYERS))
 
 
-class HashTables:
-    """Which experts the hash layers of a file choose, as gguf's own reader finds them."""
-
-    def __init__(self, path: Path) -> None:
-        self._layers = read_layout(path).layers
-        found = {tensor.name: tensor.data for tensor in gguf.GGUFReader(path).tensors}
-        self._rows = [
-            np.asarray(found[f"blk.{layer}.ffn_gate_tid2eid.weight"])
-            for layer in range(HASH_LAYERS)
-        ]
-
-    def pieces(self, layer: int, tokens: Sequence[int]) -> set[Extent]:
-        """Return all that a layer reads for these tokens."""
-        experts = np.unique(self._rows[layer][list(tokens)])
-        return {tensor.extent(int(n)) for tensor in self._layers[layer] for n in experts}
-
-
-class HoldingCalls(ColdCalls):
-    """Holds a piece of each hash layer back until all of the next hash layer is requested.
+class GraphGate:
+    """Holds the graph back at the choices of hash layers, until what they chose is requested.
 
     Attributes:
-        held: How many pieces were held back.
-        late: The layers that were not requested meanwhile.
+        in_time: The layers at whose choice all was requested, in order.
+        late: The layers at whose choice something was not.
     """
 
-    def __init__(self, tables: HashTables) -> None:
-        super().__init__()
-        self.held = 0
+    def __init__(self, path: Path) -> None:
+        self.in_time: list[int] = []
         self.late: list[int] = []
-        self._tables = tables
+        self._layers = read_layout(path).layers
         self._changed = threading.Condition()
-        self._seen: set[Extent] = set()
-        self._next_layers: dict[Extent, int] = {}
-        self._tokens: Sequence[int] = ()
+        self._requested: set[Extent] = set()
+        self._values = NodeValues()
 
-    def expect(self, tokens: Sequence[int]) -> None:
-        """Take note of the tokens that are evaluated next."""
+    @property
+    def graphs(self) -> int:
+        """How many graphs were evaluated in which all was in time."""
+        assert not self.late
+        assert self.in_time == [*range(HASH_LAYERS)] * (len(self.in_time) // HASH_LAYERS)
+        return len(self.in_time) // HASH_LAYERS
+
+    def note(self, extent: Extent) -> None:
+        """Take note of a request."""
         with self._changed:
-            self._tokens = tokens
-            self._seen.clear()
-            self._next_layers = {
-                min(self._tables.pieces(layer - 1, tokens)): layer
-                for layer in range(1, HASH_LAYERS)
-            }
+            self._requested.add(extent)
+            self._changed.notify_all()
 
-    def is_requested(self, layer: int) -> bool:
-        """Return whether all that a layer needs is requested, sooner or later."""
-        pieces = self._tables.pieces(layer, self._tokens)
+    def guard(self, streamer: ExpertStreamer, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Stand before a streamer."""
+        wants, take = streamer.wants, streamer.take
+
+        def wants_in_new_graph(address: int) -> bool:
+            if tensor_at(address).name == CHOICES[0]:
+                with self._changed:
+                    self._requested.clear()
+            return wants(address)
+
+        def take_when_requested(address: int) -> None:
+            name = tensor_at(address).name
+            if name in CHOICES and not self.late:
+                layer = CHOICES.index(name)
+                is_requested = self._is_requested(layer, address)
+                (self.in_time if is_requested else self.late).append(layer)
+            take(address)
+
+        monkeypatch.setattr(streamer, "wants", wants_in_new_graph)
+        monkeypatch.setattr(streamer, "take", take_when_requested)
+
+    def _is_requested(self, layer: int, address: int) -> bool:
+        """Return whether all is requested that a layer has chosen, sooner or later."""
+        experts = np.unique(self._values.copy(address))
+        pieces = {tensor.extent(int(n)) for tensor in self._layers[layer] for n in experts}
         with self._changed:
             return any(
-                self._changed.wait_for(lambda: pieces <= self._seen, WAIT_SECONDS)
+                self._changed.wait_for(lambda: pieces <= self._requested, WAIT_SECONDS)
                 for _ in range(MAX_WAITS)
             )
 
+
+class NotingCalls(ColdCalls):
+    """Tells a gate what is requested."""
+
+    def __init__(self, gate: GraphGate) -> None:
+        super().__init__()
+        self._gate = gate
+
     def request(self, fd: int, start: int, nbytes: int) -> None:
         super().request(fd, start, nbytes)
-        extent = Extent(self._fds.index(fd), start, nbytes)
-        with self._changed:
-            self._seen.add(extent)
-            self._changed.notify_all()
-            layer = self._next_layers.pop(extent, None)
-        if layer is not None and not self.late:
-            self.held += 1
-            if not self.is_requested(layer):
-                self.late.append(layer)
+        self._gate.note(Extent(self._fds.index(fd), start, nbytes))
 
 
 @pytest.fixture(autouse=True)
@@ -133,60 +141,62 @@ def v4_dspark(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def holding(
+def gated(
     path: Path, monkeypatch: pytest.MonkeyPatch, config: LoadConfig = PLAIN
-) -> Iterator[tuple[LlamaContext, HoldingCalls]]:
-    """Yield a context that streams without guesses, and the disk that it reads from."""
-    calls = HoldingCalls(HashTables(path))
-    monkeypatch.setattr(opening, "calls_for", lambda: calls)
+) -> Iterator[tuple[LlamaContext, GraphGate]]:
+    """Yield a context that streams without guesses, and the gate in its graph."""
+    gate = GraphGate(path)
+    monkeypatch.setattr(opening, "calls_for", lambda: NotingCalls(gate))
     config = replace(config, stream_experts=True)
     with LlamaModel(path, config) as model, LlamaContext(model, config) as context:
         assert context.streamer is not None
         context.streamer.allow_guesses(False)
-        evaluate = context.evaluate
-
-        def evaluate_expected(ids: Sequence[int], *, logits_from: int | None = None) -> None:
-            calls.expect(ids)
-            evaluate(ids, logits_from=logits_from)
-
-        monkeypatch.setattr(context, "evaluate", evaluate_expected)
-        yield context, calls
+        gate.guard(context.streamer, monkeypatch)
+        yield context, gate
 
 
 @pytest.mark.parametrize("tokens", [1, 3, len(PROMPT)])
-def test_the_next_hash_layer_is_read_while_one_runs(
+def test_what_a_token_id_chooses_is_requested_before(
     v4: Path, tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Proves it for a token, for one with drafts, and for a prompt that needs most experts; from
-    the first evaluation on, when llama.cpp has not multiplied with any expert.
+    """Proves it for a token, for several, and for a prompt that needs most experts; from the first
+    evaluation on, when llama.cpp has not multiplied with any expert.
     """
-    with holding(v4, monkeypatch) as (context, calls):
+    with gated(v4, monkeypatch) as (context, gate):
         for start in range(3):
             context.evaluate(PROMPT[start : start + tokens])
-    assert calls.held == 3 * (HASH_LAYERS - 1)
-    assert not calls.late
+    assert gate.graphs == 3
 
 
-@pytest.mark.parametrize("tokens", [1, 3, len(PROMPT)])
-def test_the_first_hash_layer_is_read_before_the_graph_comes_to_it(
-    v4: Path, tokens: int, monkeypatch: pytest.MonkeyPatch
+def test_each_piece_of_a_long_prompt_is_read_ahead(
+    v4: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Proves that its experts are requested before its choice is computed."""
-    found = []
-    with holding(v4, monkeypatch) as (context, calls):
-        streamer = context.streamer
-        assert streamer is not None
-        take = streamer.take
+    """Proves it for pieces of a prompt, and for the micro-batches of each."""
+    n_ubatch = 300  # of pieces of 512 tokens
+    prompt = [5 + n * n % 300 for n in range(700)]
+    with gated(v4, monkeypatch, replace(PLAIN, n_ubatch=n_ubatch)) as (context, gate):
+        context.prefill(prompt)
+    assert gate.graphs >= 3
 
-        def take_later(address: int) -> None:
-            if tensor_at(address).name == b"ffn_moe_topk-0":
-                found.append(calls.is_requested(0))
-            take(address)
 
-        monkeypatch.setattr(streamer, "take", take_later)
-        for start in range(3):
-            context.evaluate(PROMPT[start : start + tokens])
-    assert found == [True] * 3
+def test_conversations_side_by_side_are_read_ahead(
+    v4: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves it for batches that have tokens of several conversations."""
+    config = replace(PLAIN, n_seq=3, n_outputs=3)
+    with gated(v4, monkeypatch, config) as (context, gate), SlotPool(context) as pool:
+        threads = [
+            threading.Thread(
+                target=generate, args=(slot, PROMPT[number:]), kwargs={"max_tokens": 20}
+            )
+            for number, slot in enumerate(pool.slots)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert pool.steps < 3 * 20
+    assert gate.graphs >= pool.steps
 
 
 @pytest.mark.parametrize("drafter", [MtpDrafter, DsparkDrafter])
@@ -201,7 +211,7 @@ def test_drafted_tokens_are_read_ahead_too(
         expected = generate(context, PROMPT, max_tokens=30).ids
     with (
         LlamaModel(path.with_name("model-mtp.gguf"), DRAFTING) as layers,
-        holding(path, monkeypatch, DRAFTING) as (context, calls),
+        gated(path, monkeypatch, DRAFTING) as (context, gate),
     ):
         speculation = Speculation(
             context, drafter(context, layers), DraftLength([2], optional=False)
@@ -210,5 +220,4 @@ def test_drafted_tokens_are_read_ahead_too(
         assert speculation.error is None
     assert found.ids == expected
     assert found.drafted > 20
-    assert calls.held > 20 * (HASH_LAYERS - 1)
-    assert not calls.late
+    assert gate.graphs > found.drafted // 2
