@@ -16,6 +16,7 @@ from dslocal.errors import DslocalError, NotFoundError
 from dslocal.prompts.messages import Message, ToolCall
 
 from .answer import Answer, AnswerStream
+from .argument_types import FUNCTION, PATH, require
 from .ready_model import OnPrefill, ReadyModel
 from .sampling_settings import SamplingSettings, new_seed
 
@@ -104,6 +105,7 @@ class Chat:
         Raises:
             UsageError: the last answer is complete, or there is none.
         """
+        require(FUNCTION.or_none, on_prefill=on_prefill)
         self._ready.require_open()
         events = self._session.continue_answer(on_prefill=on_prefill)
         return AnswerStream(events, lambda: self._session.turn, self._ready.busy).answer
@@ -125,6 +127,7 @@ class Chat:
         """
         from dslocal.files import write_atomic
 
+        require(PATH, path=path)
         content = {
             "format": FORMAT,
             "model": self._ready.name,

@@ -9,11 +9,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from dslocal.errors import UsageError
 from dslocal.gguf.tensor_names import layer_of
 
+from .argument_types import require_types
 from .progress import ProgressCallbacks, WorkProgress
 from .quantization import output_files
 from .quantization.auto_files import AUTO, AutoImatrix
@@ -126,6 +127,9 @@ def convert(
     """
     from . import checkpoint_source
 
+    require_types(output_files.ARGUMENT_TYPES, locals())
+    if mtp not in get_args(Mtp):
+        raise UsageError(f"mtp: {mtp!r:.40} is not known", hint=", ".join(get_args(Mtp)))
     notice = on_notice or logging.getLogger("dslocal").warning
     progress = ProgressCallbacks(on_fetched, on_progress, notice, on_evaluated)
     recipes = output_files.choose_recipes(quant, Path(recipe) if recipe else None, size)

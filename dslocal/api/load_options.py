@@ -11,6 +11,8 @@ from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.overrides import Overrides
 from dslocal.rpc.endpoint import parse_endpoints
 
+from .argument_types import TEXT, TEXTS, WHOLE_NUMBER, require
+
 KV_TYPES = {"f16": GgmlType.F16, "q8_0": GgmlType.Q8_0, "q4_0": GgmlType.Q4_0}
 MTP_MODES = {"auto": None, "on": True, "off": False}
 STREAM_MODES = {"auto": None, "on": True, "off": False}
@@ -57,6 +59,7 @@ def overrides(
     def named(parameter: str) -> str:
         return names.get(parameter, parameter)
 
+    require(TEXT.or_none, **{named("kv_type"): kv_type})
     if kv_type is not None and kv_type.lower() not in KV_TYPES:
         raise UsageError(
             f"{named('kv_type')}: {kv_type!r:.20} is not known", hint=", ".join(KV_TYPES)
@@ -92,6 +95,7 @@ def streams_experts(mode: str, name: str = "stream_experts") -> bool | None:
     Raises:
         UsageError: it is none of these.
     """
+    require(TEXT, **{name: mode})
     if mode.lower() not in STREAM_MODES:
         raise UsageError(f"{name}: {mode!r:.20} is not known", hint=", ".join(STREAM_MODES))
     return STREAM_MODES[mode.lower()]
@@ -107,11 +111,13 @@ def workers(rpc: str | Sequence[str], name: str = "rpc") -> tuple[str, ...]:
     Raises:
         UsageError: one of them is not ``HOST:PORT``.
     """
+    require(TEXTS, **{name: rpc})
     named = rpc if isinstance(rpc, str) else ",".join(rpc)
     return tuple(map(str, parse_endpoints(named, name))) if named else ()
 
 
 def _check_range(name: str, value: int | None, least: int, most: int) -> None:
+    require(WHOLE_NUMBER.or_none, **{name: value})
     if value is not None and not least <= value <= most:
         raise UsageError(f"{name}: {value} is out of range", hint=f"{least} to {most}")
 

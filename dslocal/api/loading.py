@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dslocal.errors import UsageError
 
+from .argument_types import FUNCTION, PATH, TEXT, WHOLE_NUMBER, require_types
 from .load_options import overrides, streams_experts, workers
 from .model import Model
 from .model_file import read_family
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
     from dslocal.plan.search import Plan
     from dslocal.prompts import Family
 
+ARGUMENT_TYPES = {
+    "model": PATH.or_none,
+    "n_ctx": WHOLE_NUMBER.or_none,
+    "mtp": PATH,
+    "tokenizer": PATH.or_none,
+    "engine_model": TEXT.or_none,
+    "family": TEXT.or_none,
+    "on_notice": FUNCTION.or_none,
+    "on_progress": FUNCTION.or_none,
+}
 LoadModel = Callable[[Path, "LoadConfig"], "LlamaModel"]  # loads a file by a load config
 
 
@@ -87,27 +98,25 @@ def load(
     from .engines.engine_model import is_engine_url
     from .file_faults import new_faults
 
+    require_types(ARGUMENT_TYPES, locals())
+    notice = on_notice or _log
     if is_engine_url(model):
         placement = (kv_type, n_gpu_layers, cpu_moe)
         if any(setting is not None for setting in placement) or mtp != "auto" or rpc:
             raise UsageError("settings of how a model is loaded cannot be used with an engine")
         served = ServedModelOptions(n_ctx, engine_model, tokenizer, family)
-        return _load_served(str(model), served, on_notice or _log)
+        return _load_served(str(model), served, notice)
     if engine_model is not None or tokenizer is not None:
         raise UsageError("engine_model and tokenizer need the URL of an engine")
     chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe, mtp=str(mtp))
     chosen = replace(chosen, stream_experts=streams_experts(stream_experts), rpc=workers(rpc))
     gone = resolve.gone_last_model() if model is None else None
     if gone is not None:
-        (on_notice or _log)(
-            f"the model used last, {gone}, no longer exists: {resolve.DEFAULT} is used"
-        )
-    path = conversion_cache.ensure_gguf(
-        str(model) if model is not None else None, on_notice=on_notice or _log
-    )
+        notice(f"the model used last, {gone}, no longer exists: {resolve.DEFAULT} is used")
+    path = conversion_cache.ensure_gguf(str(model) if model is not None else None, on_notice=notice)
     header, spoken = read_family(path, family)
     for fault in new_faults(path, header, None if family else spoken):
-        (on_notice or _log)(f"{path.name}: {fault}")
+        notice(f"{path.name}: {fault}")
 
     def open_model(planned: Plan) -> LlamaModel:
         from dslocal.engine import LlamaModel
@@ -115,7 +124,7 @@ def load(
         config = planned.load_config
         return LlamaModel(path, config, header=header, on_progress=on_progress)
 
-    return _loaded(path, header, spoken, chosen, open_model, on_notice or _log)
+    return _loaded(path, header, spoken, chosen, open_model, notice)
 
 
 def _loaded(

@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 from dslocal.errors import UsageError
 
 from .answer import Answer, AnswerStream
+from .argument_types import (
+    FUNCTION,
+    PATH,
+    SCHEMA,
+    TEXT,
+    require,
+    require_messages,
+)
 from .conversation import Chat, read_saved
 from .ready_model import OnPrefill, ReadyModel
 from .sampling_settings import SamplingSettings, new_seed
@@ -186,6 +194,7 @@ class Model:
         Returns:
             The conversation.
         """
+        require(PATH.or_none, resume=resume)
         reasoning = self._ready.reasoning(thinking, effort)
         session = self._ready.open_session(system, reasoning, tools, settings)
         if resume is not None:
@@ -221,6 +230,8 @@ class Model:
         from dslocal.output.answer import stream_answer
         from dslocal.output.turn import Turn
 
+        require(TEXT, prefix=prefix, suffix=suffix)
+        require(FUNCTION.or_none, on_prefill=on_prefill)
         ready = self._ready
         ready.require_open()
         prompt = ready.family.render_fim(prefix, suffix)
@@ -245,11 +256,13 @@ class Model:
         """Return the exact prompt of ``messages``, with special tokens as text."""
         from dslocal.prompts.messages import render
 
+        require_messages(messages)
         family, way = self._ready.reasoning(thinking, effort)
         return render(family.render(list(messages), way))
 
     def tokenize(self, text: str) -> list[int]:
         """Return the token ids of ``text``, without special tokens."""
+        require(TEXT, text=text)
         self._ready.require_open()
         return self._ready.context.model.encode(text)
 
@@ -260,6 +273,8 @@ def _constraint(
     """Return what an answer must follow: a schema or a grammar, not both."""
     from dslocal.output import constraint_from_schema, read_grammar, read_schema
 
+    require(SCHEMA.or_none, schema=schema)
+    require(PATH.or_none, grammar=grammar)
     if schema is not None and grammar is not None:
         raise UsageError("schema and grammar cannot be combined")
     if isinstance(schema, Mapping):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from dslocal.errors import UsageError
 
 from .answer import AnswerStream
+from .argument_types import FLAG, FUNCTION, PATHS, TEXT, require, require_tools
 from .sampling_settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class ReadyModel:
         Raises:
             UsageError: The model is closed.
         """
+        require(FUNCTION.or_none, on_prefill=on_prefill)
         self.require_open()
         events = session.stream(text, seed, on_prefill=on_prefill)
         return AnswerStream(events, lambda: session.turn, self.busy)
@@ -97,6 +99,8 @@ class ReadyModel:
         """
         from dslocal.chat import open_session
 
+        require(TEXT, system=system)
+        require_tools(tools)
         family, way = reasoning
         chosen = self.settings(settings)
         for line in self.family.advice(chosen, way, system):
@@ -123,6 +127,9 @@ class ReadyModel:
         """
         from dslocal.prompts import compose_question
 
+        require(TEXT, text=text)
+        require(PATHS, files=files)
+        require(FLAG.or_none, math=math)
         if math is None and constraint is not None:
             math = False  # a boxed answer has another shape than the one asked for
         question = compose_question(
@@ -152,6 +159,8 @@ class ReadyModel:
         """
         from dslocal.prompts import Thinking, choose_effort
 
+        require(FLAG.or_none, thinking=thinking)
+        require(TEXT.or_none, effort=effort)
         family, thinking = choose_effort(self.family, effort, thinking)
         if thinking is None:
             return family, family.default_thinking

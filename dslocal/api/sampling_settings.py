@@ -8,6 +8,8 @@ from typing import TypedDict
 
 from dslocal.errors import UsageError
 
+from .argument_types import WHOLE_NUMBER, require
+
 
 class SamplingSettings(TypedDict, total=False):
     """Settings of one answer. Settings that are left out have the values of the model card.
@@ -34,10 +36,12 @@ def new_seed(seed: int | None = None, name: str = "seed") -> int:
     """Return ``seed``, or a new random one.
 
     Raises:
-        UsageError: ``seed`` is negative or has more than 63 bits; ``name`` is in the message.
+        UsageError: ``seed`` is not a whole number, is negative, or has more than 63 bits; ``name``
+            is in the message.
     """
     if seed is None:
         return int.from_bytes(os.urandom(4), "little")
+    require(WHOLE_NUMBER, **{name: seed})
     if not 0 <= seed < 1 << 63:
         raise UsageError(f"{name}: {seed} is out of range", hint="0 or more")
     return seed

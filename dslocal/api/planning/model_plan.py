@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dslocal.api.argument_types import PATH, TEXT, TEXTS, require
 from dslocal.api.load_options import overrides, streams_experts
 
 from .assess import assess_named
@@ -93,6 +94,9 @@ def plan(
         UsageError: an argument is out of range, or the chosen settings are not possible on any
             machine.
     """
+    require(PATH, model=model)
+    require(TEXT.or_none, quant=quant, ram=ram, os=os, cpu=cpu, chip=chip, bandwidth=bandwidth)
+    require(TEXTS, vram=vram, gpu=gpu)
     chosen = overrides(n_ctx, kv_type, n_gpu_layers=n_gpu_layers, cpu_moe=cpu_moe)
     chosen = replace(chosen, stream_experts=streams_experts(stream_experts))
     options = MachineOptions(ram, _texts(vram), os, _texts(gpu), cpu, chip, bandwidth)

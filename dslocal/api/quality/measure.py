@@ -14,6 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dslocal.api.argument_types import (
+    FUNCTION,
+    PATH,
+    PATHS,
+    TEXT,
+    WHOLE_NUMBER,
+    require,
+)
 from dslocal.errors import EngineError, UnsupportedModelError, UsageError
 from dslocal.evaluation.divergence.figures import QualityFigures, figures
 from dslocal.evaluation.divergence.log_probabilities import SCORE, Floats, RowWorker, Scores
@@ -109,6 +117,11 @@ def quality(
         DoesNotFitError: a model does not fit into this machine.
         DslocalError: the disk is full, or llama.cpp refuses a file.
     """
+    require(PATH, model=model, reference=reference)
+    require(PATHS, text=text)
+    require(WHOLE_NUMBER.or_none, tokens=tokens, n_ctx=n_ctx)
+    require(TEXT.or_none, family=family)
+    require(FUNCTION.or_none, on_progress=on_progress, on_notice=on_notice)
     notice = on_notice or logging.getLogger("dslocal").warning
     hooks = Hooks(_load, on_progress or (lambda what, done, of: None), notice)
     files = tuple(Path(file) for file in text)

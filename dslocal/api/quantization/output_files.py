@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dslocal.api.argument_types import FLAG, FUNCTION, PATH, TEXT, TEXTS, WHOLE_NUMBER
 from dslocal.api.sizes import size_in_bytes
 from dslocal.errors import ConversionError, NotFoundError, UsageError
 from dslocal.plan.mtp_file import SUFFIX as SIDECAR_SUFFIX
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
     from .auto_files import AutoImatrix
 
 DEFAULT_QUANT = "Q4_K_M"
+# of the functions that write such files: their arguments have the same names
+ARGUMENT_TYPES = {
+    **dict.fromkeys(("source", "output"), PATH),
+    **dict.fromkeys(("recipe", "imatrix"), PATH.or_none),
+    **dict.fromkeys(("size", "split_size", "revision"), TEXT.or_none),
+    **dict.fromkeys(("keep_intermediate", "split_experts", "stream"), FLAG),
+    **dict.fromkeys(("overwrite", "allow_larger"), FLAG),
+    **dict.fromkeys(("on_progress", "on_fetched"), FUNCTION.or_none),
+    **dict.fromkeys(("on_evaluated", "on_notice"), FUNCTION.or_none),
+    "quant": TEXTS.or_none,
+    "jobs": WHOLE_NUMBER.or_none,
+}
 
 
 def choose_recipes(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dslocal.api.argument_types import require_types
 from dslocal.api.progress import ProgressCallbacks, WorkProgress
 from dslocal.errors import UsageError
 from dslocal.plan.mtp_file import SUFFIX as SIDECAR_SUFFIX
@@ -110,6 +111,7 @@ def quantize(
         UnsupportedModelError: dslocal does not quantize the source's architecture.
         ConversionError: a file cannot be written.
     """
+    require_types(output_files.ARGUMENT_TYPES, locals())
     notice = on_notice or logging.getLogger("dslocal").warning
     progress = ProgressCallbacks(None, on_progress, notice, on_evaluated)
     is_auto = imatrix == AUTO

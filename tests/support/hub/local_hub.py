@@ -80,7 +80,8 @@ class LocalHub:
     def __init__(
         self, port: int = 0, *, resolve_cache: bool = True, page: int = 1000, xet: bool = False
     ) -> None:
-        self.resolve_cache, self.page, self.xet = resolve_cache, page, xet
+        self.resolve_cache, self.page = resolve_cache, page
+        self.xet = xet
         self.stopping = threading.Event()
         self.errors: list[BaseException] = []
         self._lock = threading.RLock()
