@@ -16,7 +16,7 @@ from dslocal.errors import DslocalError, NotFoundError
 from dslocal.prompts.messages import Message, ToolCall
 
 from .answer import Answer, AnswerStream
-from .argument_types import FUNCTION, PATH, require
+from .arguments.argument_types import FUNCTION, PATH, require
 from .ready_model import OnPrefill, ReadyModel
 from .sampling_settings import SamplingSettings, new_seed
 

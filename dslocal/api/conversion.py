@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from dslocal.errors import UsageError
 from dslocal.gguf.tensor_names import layer_of
 
-from .argument_types import require_types
+from .arguments.argument_types import require_types
 from .progress import ProgressCallbacks, WorkProgress
 from .quantization import output_files
 from .quantization.auto_files import AUTO, AutoImatrix

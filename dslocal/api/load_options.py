@@ -11,7 +11,7 @@ from dslocal.gguf.tensor_types import GgmlType
 from dslocal.plan.overrides import Overrides
 from dslocal.rpc.endpoint import parse_endpoints
 
-from .argument_types import TEXT, TEXTS, WHOLE_NUMBER, require
+from .arguments.argument_types import TEXT, TEXTS, WHOLE_NUMBER, require
 
 KV_TYPES = {"f16": GgmlType.F16, "q8_0": GgmlType.Q8_0, "q4_0": GgmlType.Q4_0}
 MTP_MODES = {"auto": None, "on": True, "off": False}

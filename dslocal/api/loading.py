@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dslocal.errors import UsageError
 
-from .argument_types import FUNCTION, PATH, TEXT, WHOLE_NUMBER, require_types
+from .arguments.argument_types import FUNCTION, PATH, TEXT, WHOLE_NUMBER, require_types
 from .load_options import overrides, streams_experts, workers
 from .model import Model
 from .model_file import read_family

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from dslocal.errors import UsageError
 
 from .answer import Answer, AnswerStream
-from .argument_types import (
+from .arguments.argument_types import (
     FUNCTION,
     PATH,
     SCHEMA,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dslocal.errors import UsageError
 
 from .answer import AnswerStream
-from .argument_types import FLAG, FUNCTION, PATHS, TEXT, require, require_tools
+from .arguments.argument_types import FLAG, FUNCTION, PATHS, TEXT, require, require_tools
 from .sampling_settings import SamplingSettings
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from dslocal.errors import UsageError
 
-from .argument_types import WHOLE_NUMBER, require
+from .arguments.argument_types import WHOLE_NUMBER, require
 
 
 class SamplingSettings(TypedDict, total=False):

@@ -8,9 +8,9 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from dslocal import home, prompts
+from dslocal.api.arguments.sizes import size_in_bytes
 from dslocal.api.load_options import FLAG_NAMES, overrides, streams_experts, workers
 from dslocal.api.sampling_settings import new_seed
-from dslocal.api.sizes import size_in_bytes
 from dslocal.errors import UsageError
 from dslocal.files import whole_number
 from dslocal.gguf.header import GgufHeader

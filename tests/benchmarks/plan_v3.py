@@ -22,7 +22,7 @@ from v3_layer_memory import EMBD, REAL, SIZES, shapes
 from v3_shape import CONFIG
 
 import dslocal.convert as converter
-from dslocal.api.sizes import size_in_bytes
+from dslocal.api.arguments.sizes import size_in_bytes
 
 VOCAB = 129280
 LAYERS = 61

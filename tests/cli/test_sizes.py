@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from dslocal.api.sizes import size_in_bytes
+from dslocal.api.arguments.sizes import size_in_bytes
 from dslocal.errors import UsageError
 
 

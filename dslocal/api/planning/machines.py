@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from dslocal.api.sizes import size_in_bytes
+from dslocal.api.arguments.sizes import size_in_bytes
 from dslocal.errors import UsageError
 from dslocal.files import binary_size
 from dslocal.plan.machine import probe

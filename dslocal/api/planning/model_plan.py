@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal.api.argument_types import PATH, TEXT, TEXTS, require
+from dslocal.api.arguments.argument_types import PATH, TEXT, TEXTS, require
 from dslocal.api.load_options import overrides, streams_experts
 
 from .assess import assess_named

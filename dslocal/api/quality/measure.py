@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dslocal.api.argument_types import (
+from dslocal.api.arguments.argument_types import (
     FUNCTION,
     PATH,
     PATHS,

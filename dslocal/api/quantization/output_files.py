@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal.api.argument_types import FLAG, FUNCTION, PATH, TEXT, TEXTS, WHOLE_NUMBER
-from dslocal.api.sizes import size_in_bytes
+from dslocal.api.arguments.argument_types import FLAG, FUNCTION, PATH, TEXT, TEXTS, WHOLE_NUMBER
+from dslocal.api.arguments.sizes import size_in_bytes
 from dslocal.errors import ConversionError, NotFoundError, UsageError
 from dslocal.plan.mtp_file import SUFFIX as SIDECAR_SUFFIX
 

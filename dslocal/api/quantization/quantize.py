@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dslocal.api.argument_types import require_types
+from dslocal.api.arguments.argument_types import require_types
 from dslocal.api.progress import ProgressCallbacks, WorkProgress
 from dslocal.errors import UsageError
 from dslocal.plan.mtp_file import SUFFIX as SIDECAR_SUFFIX

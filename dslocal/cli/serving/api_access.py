@@ -8,7 +8,7 @@ import socket
 from ipaddress import ip_address
 from pathlib import Path
 
-from dslocal.api.sizes import size_in_bytes
+from dslocal.api.arguments.sizes import size_in_bytes
 from dslocal.errors import NotFoundError, UsageError
 from dslocal.files import read_limited, utf8_text
 from dslocal.server.access import AccessPolicy

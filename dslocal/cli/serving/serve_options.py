@@ -178,7 +178,7 @@ class ServeOptions:
         Raises:
             UsageError: It is not a size.
         """
-        from dslocal.api.sizes import size_in_bytes
+        from dslocal.api.arguments.sizes import size_in_bytes
 
         return size_in_bytes(self.memory) if self.memory else None
 
