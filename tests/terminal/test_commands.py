@@ -4,6 +4,7 @@ errors.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -93,17 +94,23 @@ SAID = [
     ("/set math off", "math off"),
     ("/set temperature 2", "model card recommends 0.5 to 0.7"),
     ("/file", "/file: which file?"),
-    ("/file none", "none: no such file"),
+    ("/file none", "no file is attached to the next question"),
+    ("/resume /proc/version/x", "no conversation called '/proc/version/x'"),
     ("/file /no/such", "/no/such: no such file"),
     ("/file it's.txt", "/file: No closing quotation"),
     ("/file ~nobody-at-all/x", "/file: Could not determine home directory"),
-    ("/file /", "/: is a directory (attach the files in it)"),
+    ("/file /", "/: is a directory (name the files in it)"),
     ("/system Be brief.", "instructions set"),
-    ("/system", "no instructions"),
+    ("/system", "no instructions (/system TEXT gives some)"),
+    ("/system none", "no instructions"),
     ("/model", "here: nano, other; dslocal pull gets others"),
     ("/model nothing", "no model or file called 'nothing' (here: nano, other)"),
     ("/model other", "loaded now other, nano, in DeepSeek-R1's format: 2,048"),
     ("/clear", "history cleared"),
+    ("/clear all", "/clear all: nothing can follow /clear"),
+    ("/undo 3", "/undo 3: nothing can follow /undo"),
+    ("/retry please", "/retry please: nothing can follow /retry"),
+    ("/exit now", "/exit now: nothing can follow /exit"),
     ("/nope\x1b[2J\x9b31m\u202e", "/nope[2J31m: no such command"),
 ]
 
@@ -117,6 +124,36 @@ def test_what_is_said(loop: Loop, typed: str, said: str) -> None:
     assert said in shown
     assert not set("\x1b\x9b\u202e") & set(shown)
     assert not list(Path().glob("*.md"))
+
+
+def test_instructions_are_shown_and_removed(loop: Loop) -> None:
+    loop.said("/system Be\x1b[31m brief.")
+    assert "Be[31m brief. /system none removes these" in loop.said("/system")
+    assert loop.session.system == "Be\x1b[31m brief."
+    assert "no instructions" in loop.said("/system none")
+    assert loop.session.system == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("file/x.md", "Not a directory"), (f"{'x' * 300}.md", "File name too long")]
+)
+def test_a_conversation_is_saved_nowhere(loop: Loop, path: str, why: str) -> None:
+    """Proves that a path that cannot be written to does not end the chat."""
+    Path("file").touch()
+    loop.said(QUESTION)
+    said = loop.said(f"/save {path}").replace(" ", "")  # a long name is broken
+    assert f"{path}: cannot be written: {why}".replace(" ", "") in said
+    assert {path.name for path in Path().iterdir()} == {"home", "file"}
+
+
+def test_an_error_of_the_disk_does_not_end_the_chat(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "other.gguf")
+
+    monkeypatch.setattr(loop.model_switcher, "switch", fail)
+    assert "other.gguf: Input/output error" in loop.said("/model other")
 
 
 def test_a_refused_bias_leaves_the_old_one_and_the_next_question_is_answered(loop: Loop) -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from dslocal import prompts
@@ -94,10 +95,10 @@ def write_new(path: Path, text: str, *, may_replace: bool) -> None:
         UsageError: There is a file already, and it may not be replaced.
         DslocalError: It cannot be written.
     """
-    if path.exists() and not may_replace:
-        raise UsageError(f"{path} exists already", hint=f"/save {path}! replaces it")
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if path.exists() and not may_replace:
+            raise UsageError(f"{path} exists already", hint=f"/save {path}! replaces it")
         with beside.open("x", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -109,7 +110,8 @@ def write_new(path: Path, text: str, *, may_replace: bool) -> None:
     except OSError as e:
         raise DslocalError(f"{path}: cannot be written: {e.strerror}") from e
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def _rename_to_new(beside: Path, path: Path) -> None:

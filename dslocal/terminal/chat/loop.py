@@ -156,3 +156,5 @@ class ChatLoop(ActiveChat):
                 self.ask(line[1:] if line.startswith("//") else line)
         except DslocalError as e:
             self.notify(f"{e} ({e.hint})" if e.hint else str(e))
+        except OSError as e:  # of a path that nothing above made a message of
+            self.notify(f"{e.filename}: {e.strerror}" if e.filename else str(e))

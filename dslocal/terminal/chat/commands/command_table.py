@@ -43,6 +43,11 @@ class Command:
     run: Callable[[ActiveChat, str], None]
     suggest: Callable[[ActiveChat, str], Suggestions | None] = _no_suggestions
 
+    @property
+    def takes_argument(self) -> bool:
+        """Whether something may follow its name."""
+        return " " in self.usage
+
 
 def show_help(active: ActiveChat, _: str) -> None:
     """/help: list the commands and the keys, page by page where the screen is small."""
@@ -222,7 +227,10 @@ def run(active: ActiveChat, line: str) -> None:
                 hint=f"did you mean {perhaps}?" if near else "/help lists the commands",
             )
         command = COMMANDS[near[0]]
-    command.run(active, rest.strip())
+    rest = rest.strip()
+    if rest and not command.takes_argument:
+        raise UsageError(f"{command.usage} {rest:.40}: nothing can follow {command.usage}")
+    command.run(active, rest)
 
 
 def suggestions_for(active: ActiveChat, name: str, typed: str) -> Suggestions | None:

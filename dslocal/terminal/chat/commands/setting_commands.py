@@ -7,11 +7,13 @@ A setting that goes against the vendor's advice is set all the same; the advice 
 from __future__ import annotations
 
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dslocal import prompts
 from dslocal.errors import UsageError
-from dslocal.terminal.sanitise import one_line
+from dslocal.files import is_file
+from dslocal.terminal.sanitise import one_line, sanitise
 
 from .session_commands import typed_paths
 
@@ -60,16 +62,24 @@ def suggest_models(active: ActiveChat, typed: str) -> Suggestions:
 
 
 def set_system(active: ActiveChat, text: str) -> None:
-    """/system: set the instructions for the whole conversation; none without text."""
+    """/system: set the instructions for the whole conversation, or show them; ``none`` removes
+    them.
+    """
+    present = active.session.system
+    if not text:
+        active.notify(sanitise(present) if present else "no instructions (/system TEXT gives some)")
+        if present:
+            active.notify("/system none removes these instructions")
+        return
     before = _advice(active)
-    active.session.system = text
-    active.notify("instructions set" if text else "no instructions")
+    active.session.system = "" if text == "none" else text
+    active.notify("instructions set" if active.session.system else "no instructions")
     _show_new_advice(active, before)
 
 
 def attach_files(active: ActiveChat, text: str) -> None:
     """/file: attach files to the next question; ``none`` takes them back."""
-    if text == "none" and active.files:
+    if text == "none" and not is_file(Path(text)):
         active.files.clear()
         active.notify("no file is attached to the next question")
         return
