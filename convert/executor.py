@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from dslocal.errors import CheckpointError, ConversionError
-from dslocal.files import gigabytes, sync_folder
+from dslocal.files import decimal_size, sync_folder
 from dslocal.types import FileRange
 
 from .conversion_plan import ConversionPlan
@@ -226,8 +226,8 @@ def _require_room(files: Sequence[OutputFile]) -> None:
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise ConversionError(
-                f"{folder}: {gigabytes(needed, 3)} are needed, {gigabytes(free, 3)} are free",
-                hint="free some space, or choose a smaller --quant or another -o",
+                f"{folder}: {decimal_size(needed)} are needed, {decimal_size(free)} are free",
+                hint="free some space, or use another disk, with -o or DSLOCAL_HOME",
             )
 
 

@@ -25,7 +25,6 @@ __all__ = [
     "binary_size",
     "decimal_size",
     "drain_pipe",
-    "gigabytes",
     "is_file",
     "is_folder",
     "json_integer",
@@ -35,6 +34,7 @@ __all__ = [
     "read_limited",
     "sampled_fingerprint",
     "stat_fingerprint",
+    "stdin_is_terminal",
     "sync_folder",
     "utf8_text",
     "whole_number",
@@ -83,7 +83,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_atomic(
-    path: Path, content: str | bytes, *, beside: Path | None = None, is_private: bool = False
+    path: Path,
+    content: str | bytes,
+    *,
+    beside: Path | None = None,
+    is_private: bool = False,
+    is_durable: bool = True,
 ) -> None:
     """Write a file as a whole or not at all, and make it durable.
 
@@ -93,9 +98,11 @@ def write_atomic(
         beside: Where it is written first, in the same folder: ``NAME.new`` unless given. It must
             be this process's alone, by a lock or by its name.
         is_private: Whether nobody but this user may read it, at any time.
+        is_durable: Whether it must be there after a power failure. That takes a few milliseconds.
 
     Raises:
-        OSError: It cannot be written. ``path`` is as it was, and ``beside`` is gone.
+        OSError: It cannot be written. ``path`` is as it was, and ``beside`` is gone; the error
+            names ``path``.
     """
     beside = beside or path.with_name(path.name + ".new")
     data = content.encode() if isinstance(content, str) else content
@@ -103,13 +110,15 @@ def write_atomic(
         with _opened_new(beside, 0o600) if is_private else beside.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if is_durable:
+                os.fsync(file.fileno())
         beside.replace(path)
-    except OSError:
+    except OSError as e:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+        raise OSError(e.errno, e.strerror, str(path)) from e  # not the file that nobody named
+    if is_durable:
+        sync_folder(path.parent)
 
 
 def _opened_new(path: Path, mode: int) -> BinaryIO:
@@ -185,6 +194,11 @@ def read_limited(path: Path, *, max_bytes: int) -> bytes:
 def names_stdin(path: Path) -> bool:
     """Return whether a path that a user named is standard input: ``-``, ``/dev/stdin``."""
     return str(path) in STDIN_NAMES
+
+
+def stdin_is_terminal() -> bool:
+    """Return whether somebody can answer on standard input; False where it is closed."""
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
 def read_stdin(*, max_bytes: int) -> bytes:
@@ -345,14 +359,9 @@ def whole_number(text: str) -> int | None:
     return int(text) if is_number and len(text) <= MAX_NUMBER_DIGITS else None
 
 
-def gigabytes(nbytes: float, decimals: int = 1) -> str:
-    """Format a size in GB of 10⁹ bytes, however small it is: ``0.5 GB``."""
-    return f"{nbytes / 1e9:,.{decimals}f} GB"
-
-
 def decimal_size(nbytes: float, mb_decimals: int = 1) -> str:
     """Format the size of a file or a download, as vendors do: ``4.7 GB``, ``27.2 MB``."""
-    return gigabytes(nbytes) if nbytes >= 1e9 else f"{nbytes / 1e6:,.{mb_decimals}f} MB"
+    return f"{nbytes / 1e9:,.1f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:,.{mb_decimals}f} MB"
 
 
 def binary_size(nbytes: float, gib_from: int = 2**30) -> str:

@@ -29,6 +29,19 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path, is_durable: bool) -> None:
+    path = tmp_path / "no folder" / "a.json"
+    with pytest.raises(FileNotFoundError) as caught:
+        files.write_atomic(path, "text", is_durable=is_durable)
+    assert (caught.value.filename, caught.value.filename2) == (str(path), None)
+
+
+def test_a_closed_stdin_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert not files.stdin_is_terminal()
+
+
 def test_a_private_file_is_private_from_the_first_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,8 +122,7 @@ def test_what_is_not_a_small_json_object_is_a_value_error(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (files.gigabytes(1_234_567_890_123), "1,234.6 GB"),
-        (files.gigabytes(1_234_567, 3), "0.001 GB"),
+        (files.decimal_size(1_234_567_890_123), "1,234.6 GB"),
         (files.decimal_size(4_700_000_000), "4.7 GB"),
         (files.decimal_size(27_160_000), "27.2 MB"),
         (files.decimal_size(27_150_000, mb_decimals=0), "27 MB"),

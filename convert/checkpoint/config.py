@@ -101,7 +101,8 @@ class Config:
         if value is None and isinstance(message, str):
             raise self.error("error", f"is {short_repr(message)}: a server's message")
         if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], str):
-            raise self.error("architectures", f"is {short_repr(value)}; one name is needed")
+            found = "is missing" if value is None else f"is {short_repr(value)}"
+            raise self.error("architectures", f"{found}; one name is needed")
         return value[0]
 
     @property

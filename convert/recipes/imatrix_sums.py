@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -183,8 +184,11 @@ def write_sums(path: Path, matrix: ImatrixSums) -> None:
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
+    except OSError as e:
+        raise OSError(e.errno, e.strerror, str(path)) from e  # not the file that nobody named
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from dslocal.files import read_json_object
+from dslocal.files import read_json_object, write_atomic
 
 from .paths import state_dir
 
@@ -32,5 +32,4 @@ def write_state(name: str, content: Mapping[str, Any]) -> None:
         folder = state_dir()
         folder.mkdir(parents=True, exist_ok=True)
         beside = folder / f"{name}.{os.getpid()}"
-        beside.write_text(json.dumps(content), encoding="utf-8")
-        beside.replace(folder / f"{name}.json")
+        write_atomic(folder / f"{name}.json", json.dumps(content), beside=beside, is_durable=False)

@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from dslocal.errors import DownloadError, NotFoundError
+from dslocal.files import write_atomic
 from dslocal.home.paths import cache_dir
 from dslocal.home.state import read_state, write_state
 
@@ -346,6 +347,4 @@ def _write_ref(refs: Path, revision: str, commit: str) -> None:
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f".{path.name}.{os.getpid()}")
-        new.unlink(missing_ok=True)
-        new.write_text(commit, encoding="ascii")
-        new.replace(path)
+        write_atomic(path, commit, beside=new, is_durable=False)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dslocal.errors import DownloadError
-from dslocal.files import gigabytes, sync_folder
+from dslocal.files import decimal_size, sync_folder
 
 from . import http
 from .manifest import Manifest, RemoteFile
@@ -168,9 +168,9 @@ def require_disk_space(folder: Path, nbytes: int, what: str) -> None:
     """Raise DownloadError where the disk of ``folder`` has less free than ``nbytes``."""
     free = shutil.disk_usage(folder).free
     if nbytes > free:
-        needed = f"{gigabytes(nbytes, 3)} are needed in {folder}"
+        needed = f"{decimal_size(nbytes)} are needed in {folder}"
         raise DownloadError(
-            f"{what}: {needed}, {gigabytes(free, 3)} are free",
+            f"{what}: {needed}, {decimal_size(free)} are free",
             hint="free some space; --stream needs the least, and --dry-run shows how much",
         )
 

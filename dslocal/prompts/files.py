@@ -105,7 +105,7 @@ def read_file(path: Path) -> FileText:
         return decode_file(_read(path), "stdin")
     found = decode_file(_read(path), str(path))._replace(name=_shown_name(path))
     if not found.text.strip():
-        found = found._replace(note=f"{path}: the folder is empty")
+        found = found._replace(note=f"{path}: the file is empty")
     return found
 
 
@@ -156,7 +156,7 @@ def decode_text(data: bytes, name: str) -> str:
         UsageError: If it is too much, not text, or in an uncertain encoding.
     """
     if len(data) > MAX_FILE:
-        raise UsageError(f"{name}: more than the {MAX_FILE:,} bytes that can be attached")
+        raise UsageError(f"{name}: more than the {MAX_FILE:,} bytes that can be read")
     if data.startswith(b"%PDF-") or b"\0" in data:  # other marks may begin a text
         _refuse_by_mark(data, name)
     text = charset.decode_unicode(data)
@@ -193,14 +193,14 @@ def _refuse_by_mark(data: bytes, name: str) -> None:
         kind = next((document for folder, document in _ZIPPED if folder in data), kind)
     if kind:
         raise UsageError(
-            f"{name}: is {kind}, not text", hint=_TO_TEXT.get(kind, "only text can be attached")
+            f"{name}: is {kind}, not text", hint=_TO_TEXT.get(kind, "a text file is needed")
         )
 
 
 def _refuse_binary(data: bytes, name: str) -> None:
     _refuse_by_mark(data, name)
     if b"\0" in data or charset.has_controls(data):
-        raise UsageError(f"{name}: is binary, not text", hint="only text can be attached")
+        raise UsageError(f"{name}: is binary, not text", hint="a text file is needed")
     damaged = charset.damaged_utf8(data)
     if damaged is not None:
         raise _StrayBytesError(
@@ -251,10 +251,10 @@ def _content(opened: int, path: Path) -> bytes:
             raise UsageError(f"{path}: is a pipe that nobody writes to")
         return data
     if stat.S_ISDIR(status.st_mode):
-        raise UsageError(f"{path}: is a directory", hint="attach the files in it")
+        raise UsageError(f"{path}: is a directory", hint="name the files in it")
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{path}: is a device, not a file")
     if status.st_size > MAX_FILE:
-        raise UsageError(f"{path}: has {status.st_size:,} bytes, and {MAX_FILE:,} can be attached")
+        raise UsageError(f"{path}: has {status.st_size:,} bytes, and {MAX_FILE:,} can be read")
     with os.fdopen(opened, "rb", closefd=False) as file:
         return file.read(MAX_FILE + 1)

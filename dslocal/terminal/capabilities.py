@@ -10,6 +10,8 @@ import shutil
 import sys
 from dataclasses import dataclass
 
+from dslocal.files import stdin_is_terminal
+
 # Terminals that take OSC 52 (a program sets the clipboard) by default, and those that do not.
 TAKES_OSC52 = (
     "kitty",
@@ -58,7 +60,7 @@ def detect_terminal() -> TerminalInfo:
     colours = {"standard": "16", "256": "256", "truecolor": "truecolor", "windows": "16"}
     name = terminal_name()
     return TerminalInfo(
-        interactive=sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty(),
+        interactive=stdin_is_terminal() and sys.stdout.isatty(),
         name=name,
         columns=size.columns,
         lines=size.lines,

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable
 
 from dslocal.errors import Terminated
+from dslocal.files import stdin_is_terminal
 
 from .sanitise import sanitise
 
@@ -71,7 +72,7 @@ def page(text: str) -> bool:
     """Give ``text`` to a pager; return whether one took it."""
     try:
         command = _pager_command()
-        if not command or not sys.stdin.isatty():
+        if not command or not stdin_is_terminal():
             return False
         sys.stdout.flush()
         with subprocess.Popen(  # noqa: S603 - the user's own pager

@@ -91,6 +91,29 @@ def test_streams_that_are_full_or_closed(
     assert done.stdout == expected
 
 
+UNANSWERED = [
+    (["chat"], 2, b"chat needs a terminal"),
+    (["rm", "nano"], 2, b"because stdin is not a terminal (--yes"),
+    (["sessions", "rm", "nothing-here"], 3, b"no conversation called"),
+    (["help", "models"], 0, b""),
+    (["doctor"], 0, b""),
+]
+
+
+@pytest.mark.parametrize(("args", "code", "said"), UNANSWERED, ids=[a[0] for a, _, _ in UNANSWERED])
+def test_commands_that_ask_where_stdin_is_closed(
+    run: Run, args: list[str], code: int, said: bytes
+) -> None:
+    done = subprocess.run(
+        ["bash", "-c", '"$@" <&-', "bash", str(BINARY), *args],
+        capture_output=True,
+        env=run.env(),
+        check=False,
+    )
+    assert (done.returncode, b"unexpected" in done.stderr) == (code, False)
+    assert said in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "args", [PERU, ["models"], ["fit"], ["doctor"], ["show", "nano"], ["sessions"], ["help"]]

@@ -255,8 +255,8 @@ def test_a_disk_that_is_too_small(calm: Rig, small: Path, monkeypatch: pytest.Mo
     refused(
         calm.inside(*CONVERT),
         1,
-        f"hf:{REPO}: 0.001 GB are needed in ",
-        "0.001 GB are free (free some space; --stream needs the least",
+        f"hf:{REPO}: 0.8 MB are needed in ",
+        "0.8 MB are free (free some space; --stream needs the least",
     )
     assert [one.file for one in calm.hub.requests] == [""]
     assert (calm.left(), [name for name in listing(calm.hf) if not name.endswith(".lock")]) == (

@@ -265,7 +265,7 @@ STRAYS: list[tuple[str, bytes, str, str]] = [
 def test_an_empty_file_is_said_to_be(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "empty.txt"
     file.write_bytes(data)
-    assert read_file(file).note == f"{file}: the folder is empty"
+    assert read_file(file).note == f"{file}: the file is empty"
     assert not decode_file(data, "stdin").note
 
 
@@ -302,7 +302,7 @@ REFUSED: list[tuple[str, bytes | None, type[DslocalError], str]] = [
         "large",
         b"a" * (MAX_FILE + 1),
         UsageError,
-        "has 8,388,609 bytes, and 8,388,608 can be attached",
+        "has 8,388,609 bytes, and 8,388,608 can be read",
     ),
     ("missing", None, NotFoundError, "no such file"),
     ("a\0b", None, UsageError, "cannot be read: embedded null"),

@@ -12,7 +12,7 @@ from itertools import chain
 
 from dslocal.catalog.locations import PublishedLocation
 from dslocal.errors import DownloadError, NotFoundError
-from dslocal.files import gigabytes
+from dslocal.files import decimal_size
 from dslocal.plan.assessment import Assessment, PlannedModel
 
 from .offers import DownloadMethod, Offer, check_offer, nothing_offered, offers_by_quant
@@ -107,7 +107,7 @@ def _choose_of_quant(
     if not fitting:
         least = min(offer.disk for offer in checked)
         raise DownloadError(
-            f"{name}: {gigabytes(least)} of disk are needed, and {gigabytes(free)} are free",
+            f"{name}: {decimal_size(least)} of disk are needed, and {decimal_size(free)} are free",
             hint="free some space, or use a smaller --quant",
         )
     best = min(fitting, key=lambda offer: offer.seconds(cores))
@@ -124,7 +124,7 @@ def _why(best: Offer, others: Sequence[Offer], free: int, cores: int) -> str:
         return "it is the best of its files that runs here"
     other = min(others, key=lambda offer: offer.seconds(cores))
     if other.disk > free:
-        return f"the disk has no space for the other way, which takes {gigabytes(other.disk)}"
+        return f"the disk has no space for the other way, which takes {decimal_size(other.disk)}"
     kept = "; converting (--convert) would keep the MTP layer" if other.mtp and not best.mtp else ""
     minutes, longer = best.seconds(cores) / 60, other.seconds(cores) / 60
     return f"it takes about {minutes:,.0f} min at 100 Mbit/s, the other {longer:,.0f}{kept}"

@@ -14,6 +14,7 @@ from dslocal.cli.option_groups import EngineOptions, LoadOptions, NamedModel, wi
 from dslocal.cli.options import Effort, FamilyFlag, MathFlag, Think
 from dslocal.cli.parsing import ASK, RESUME, ModelOptionCommand
 from dslocal.errors import NotFoundError, UsageError
+from dslocal.files import stdin_is_terminal
 
 if TYPE_CHECKING:
     from dslocal.chat import StoredConversation
@@ -142,7 +143,7 @@ def _take_terminal() -> None:
     """
     from dslocal.cli import session_setup
 
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (stdin_is_terminal() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", hint="dslocal ask needs none")
     session_setup.continue_in_child()
 

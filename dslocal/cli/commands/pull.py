@@ -14,7 +14,7 @@ from dslocal.cli.completion import values as completion_values
 from dslocal.cli.option_groups import PublishedModel, with_option_groups
 from dslocal.cli.options import AsJson, MinSpeed, Revision
 from dslocal.errors import DoesNotFitError, ExitCode, UnreachableError, UsageError
-from dslocal.files import decimal_size
+from dslocal.files import decimal_size, stdin_is_terminal
 from dslocal.terminal.sanitise import one_line, sanitise_line
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def _ask(choice: DownloadChoice) -> None:
 
 
 def _has_user() -> bool:
-    return sys.stdin.isatty()
+    return stdin_is_terminal()
 
 
 def _print_choice(

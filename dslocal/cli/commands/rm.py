@@ -16,6 +16,7 @@ import typer
 from dslocal.cli.completion import values as completion_values
 from dslocal.cli.options import AsJson, WithoutAsking
 from dslocal.errors import DslocalError, ExitCode, NotFoundError, UsageError
+from dslocal.files import stdin_is_terminal
 
 if TYPE_CHECKING:
     from dslocal.catalog import InstalledModel
@@ -70,7 +71,7 @@ def rm(
         )
     targets = find_targets(names or [])
     targets.add_files(leftovers=leftovers, logits=logits, prompts=prompts)
-    if not (yes or dry_run or targets.is_empty or sys.stdin.isatty()):
+    if not (yes or dry_run or targets.is_empty or stdin_is_terminal()):
         raise UsageError(
             "deletion cannot be confirmed, because stdin is not a terminal",
             hint="--yes deletes without asking, --dry-run shows what would be deleted",

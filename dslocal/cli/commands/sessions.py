@@ -12,6 +12,7 @@ import typer
 from dslocal.cli.options import AsJson, WithoutAsking
 from dslocal.cli.parsing import OneValueCommand, SessionsGroup, refuse_options
 from dslocal.errors import ExitCode
+from dslocal.files import stdin_is_terminal
 
 if TYPE_CHECKING:
     from dslocal.chat import StoredConversation
@@ -74,7 +75,7 @@ def rm(
     from dslocal import chat
 
     found = [chat.find_conversation(one) for one in ids]
-    if sys.stdin.isatty() and not yes:
+    if stdin_is_terminal() and not yes:
         _ask(found)
     for saved in found:
         saved.remove()

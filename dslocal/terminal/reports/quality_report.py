@@ -36,7 +36,7 @@ def print_quality(measured: MeasuredModels) -> None:
     text = f" of {', '.join(map(one_line, measured.text))}" if measured.text else ""
     print(
         f"against {one_line(measured.reference)}: {tokens:,} tokens scored, in {measured.chunks:,} "
-        f"chunks of {measured.n_ctx:,}{text}\n"
+        f"chunk{'' if measured.chunks == 1 else 's'} of {measured.n_ctx:,}{text}\n"
     )
     if len(measured.models) == 1:
         for label, value in _lines(measured.models[0]):
