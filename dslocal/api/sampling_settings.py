@@ -10,6 +10,8 @@ from dslocal.errors import UsageError
 
 from .arguments.argument_types import WHOLE_NUMBER, require
 
+MAX_SEED = (1 << 63) - 1
+
 
 class SamplingSettings(TypedDict, total=False):
     """Settings of one answer. Settings that are left out have the values of the model card.
@@ -42,6 +44,6 @@ def new_seed(seed: int | None = None, name: str = "seed") -> int:
     if seed is None:
         return int.from_bytes(os.urandom(4), "little")
     require(WHOLE_NUMBER, **{name: seed})
-    if not 0 <= seed < 1 << 63:
-        raise UsageError(f"{name}: {seed} is out of range", hint="0 or more")
+    if not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"{name}: {seed} is out of range", hint=f"0 to {MAX_SEED}")
     return seed

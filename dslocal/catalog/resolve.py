@@ -133,9 +133,16 @@ def _is_installed_otherwise(name: str) -> bool:
 
 
 def _not_here(name: str, entry: catalog.ModelEntry, quant: str) -> NotFoundError:
-    """Return the error for a model that is known, and not on this machine."""
+    """Return the error for a model that is known, and not on this machine.
+
+    Raises:
+        UsageError: No quantization is called ``quant``, so that nothing can make it.
+    """
     full_name = f"{entry.name}:{quant}" if quant else entry.name
     if entry.local is not None:
+        from dslocal.convert import recipe_named
+
+        recipe_named(quant)
         return NotFoundError(
             f"{full_name} is not on this machine: {entry.name} ships as {entry.quant}",
             hint=f"dslocal convert {entry.name} -o FILE.gguf --quant {quant} makes it",

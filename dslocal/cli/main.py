@@ -45,7 +45,13 @@ from dslocal.terminal.sanitise import one_line
 from . import PROGRAM, leave_at_once, restore_interrupts
 from .completion.scripts import REQUEST_VARIABLE, register_shells
 from .options import ModelFlag
-from .parsing import ModelOptionCommand, OneValueCommand, RootGroup, refuse_options
+from .parsing import (
+    ModelOptionCommand,
+    OneValueCommand,
+    RootGroup,
+    plain_message,
+    refuse_options,
+)
 from .process import environment, signals, streams
 
 HINTS = {
@@ -146,7 +152,7 @@ def _run() -> int:
     except SystemExit as e:
         return _code_of_exit(e)
     except typer.TyperException as e:
-        _print_error(e.format_message(), f"{_command_of(e)} --help lists the options")
+        _print_error(plain_message(e), f"{_command_of(e)} --help lists the options")
         return e.exit_code
     except typer.Abort:
         return ExitCode.INTERRUPTED
@@ -154,11 +160,28 @@ def _run() -> int:
         _print_error(str(e), e.hint)
         return e.exit_code
     except OSError as e:
-        _print_error(f"{e.filename or 'stdout'}: {e.strerror}", HINTS.get(e.errno or 0, ""))
+        _print_error(f"{e.filename or 'stdout'}: {e.strerror}", _remedy(e))
         return ExitCode.FAILURE
     except Exception as e:
         _print_error(f"unexpected {type(e).__name__}: {e}", "dslocal --debug … shows a traceback")
         return ExitCode.FAILURE
+
+
+def _remedy(error: OSError) -> str:
+    """Return what to do about an error of the disk; dslocal's own folders can be moved."""
+    from pathlib import Path
+
+    from dslocal import home
+
+    hint = HINTS.get(error.errno or 0, "")
+    named = error.filename if isinstance(error.filename, str) else ""
+    folders = (home.cache_dir(), home.config_dir(), home.state_dir())
+    # A parent is named where a folder cannot be made.
+    if named and any(
+        folder.is_relative_to(named) or Path(named).is_relative_to(folder) for folder in folders
+    ):
+        return f"{hint}; DSLOCAL_HOME=FOLDER moves dslocal's folders".removeprefix("; ")
+    return hint
 
 
 def _code_of_exit(error: SystemExit) -> int:

@@ -22,7 +22,9 @@ from dslocal.files import is_file
 
 END_OF_OPTIONS = "--"
 RESUME = "--resume"  # of dslocal chat
+MODEL_OPTION = "--model"
 MAX_SHOWN = 60  # characters of a word
+_NEAR = "did you mean"  # begins a hint that only the spelling gives
 
 # What other programs call a command, and what does the same here; {model} is the word behind it.
 _CHAT = "dslocal chat {model} talks with it, dslocal ask -m {model} answers one question"
@@ -69,6 +71,10 @@ OTHER_COMMANDS: Mapping[str, str] = {
     "cp": "dslocal import FILE --name NAME gives a file another name",
     "copy": "dslocal import FILE --name NAME gives a file another name",
     "push": "dslocal publishes nothing; hf upload does",
+    **dict.fromkeys(
+        ("docs", "doc", "documentation", "man", "manual", "topics"),
+        "dslocal help lists topics, and dslocal help TOPIC explains one",
+    ),
 }
 
 
@@ -86,9 +92,12 @@ class _StrictParser:
             try:
                 parsed = parse(args)
             except typer.TyperException as e:
+                if getattr(e, "ctx", None) is None:
+                    e.ctx = ctx  # type: ignore[attr-defined] # whose options the hint lists
                 raise _explained(e, given) from e
             if not ctx.resilient_parsing:
                 _require_single(parsed[2], given)
+                _refuse_empty_model(*parsed)
             return parsed
 
         parser.parse_args = parse_and_check
@@ -157,7 +166,7 @@ class SuggestingGroup(_StrictParser, TyperGroup):
             first = f"{_PULL}, then ".format(model=name) if _is_elsewhere(name, other) else ""
             return first + other.format(model=name or "NAME")
         near = get_close_matches(word.lower(), list(self.commands), 3)
-        return f"did you mean {' or '.join(near)}?" if near else ""
+        return f"{_NEAR} {' or '.join(near)}?" if near else ""
 
 
 class RootGroup(SuggestingGroup):
@@ -185,7 +194,7 @@ class RootGroup(SuggestingGroup):
 
         word = args[0]
         found = super().suggest(args)
-        if found and not found.startswith("near"):
+        if found and not found.startswith(_NEAR):
             return found
         if word.lower() in topic_names():
             return f"dslocal help {word.lower()} explains it"
@@ -280,6 +289,40 @@ def _is_elsewhere(name: str, suggested: str) -> bool:
     if suggested not in (_CHAT, ASK, _SERVE) or not name or _is_here(name):
         return False
     return "/" in name or catalog.find_entry(name.partition(":")[0]) is not None
+
+
+def _refuse_empty_model(values: Mapping[str, Any], _: Any, order: Sequence[Any]) -> None:
+    """Refuse a model without a name, as an unset variable of a script gives it.
+
+    Raises:
+        UsageError: ``-m`` has an empty text, for which the default model would be used.
+    """
+    if any(MODEL_OPTION in param.opts and values.get(param.name) == "" for param in order):
+        raise UsageError("-m has no name of a model", hint="leave out -m for the default model")
+
+
+def plain_message(error: typer.TyperException) -> str:
+    """Return what is wrong on the command line.
+
+    A value of the wrong kind is described by Pydantic, in its own words; those are replaced.
+    """
+    cause: Any = error.__cause__
+    option = max(getattr(getattr(error, "param", None), "opts", [""]), key=len)
+    if not option or not hasattr(cause, "errors"):
+        return error.format_message()
+    fault = cause.errors()[0]
+    match fault["type"]:
+        case "int_parsing" | "int_from_float" | "int_parsing_size":
+            why = "is not a whole number"
+        case "float_parsing" | "finite_number":
+            why = "is not a number"
+        case "greater_than_equal":
+            why = f"is out of range ({fault['ctx']['ge']} or more)"
+        case "less_than_equal":
+            why = f"is out of range ({fault['ctx']['le']} or less)"
+        case _:
+            return error.format_message()
+    return f"{option}: {fault['input']!s:.{MAX_SHOWN}} {why}"
 
 
 def _require_single(order: Sequence[Any], args: Sequence[str]) -> None:

@@ -119,6 +119,10 @@ def _extract(sdist: Path, folder: Path) -> Path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if opened is not None:
                     path.write_bytes(opened.read(MAX_SOURCE_BYTES))
+    except tarfile.ReadError as e:
+        raise DslocalError(
+            f"{sdist}: is not a .tar.gz archive", hint="give the sdist of llama-cpp-python"
+        ) from e
     except (OSError, EOFError, tarfile.TarError, zlib.error) as e:
         raise DslocalError(f"{sdist}: cannot be unpacked: {e}") from e
     if not all((folder / "src" / "ggml-rpc" / name).is_file() for name in SOURCES):

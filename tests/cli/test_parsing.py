@@ -192,3 +192,31 @@ def test_a_model_without_a_command_is_a_chat(run: Run) -> None:
     done = run.inside("-m", "nano")
     assert done.returncode == 2
     assert done.stderr == run.inside("chat", "-m", "nano").stderr
+
+
+WRONG_VALUES = [
+    (["ask", "--seed", "x", "hi"], "--seed: x is not a whole number (dslocal ask --help"),
+    (["ask", "--seed", "1.5", "hi"], "--seed: 1.5 is not a whole number"),
+    (["ask", "-n", "x", "hi"], "--samples: x is not a whole number"),
+    (["ask", "--seed", str(1 << 63), "hi"], "out of range (0 to 9223372036854775807)"),
+    (["ask", "--temperature", "hot", "hi"], "--temperature: hot is not a number"),
+    (["serve", "--port", "x"], "--port: x is not a whole number (dslocal serve --help"),
+    (["eval", "x", "--limit", "0"], "--limit: 0 is out of range (1 or more)"),
+    (["convert", "nano", "--jobs", "9999"], "--jobs: 9999 is out of range (1024 or less)"),
+    (["convert", "nano", "-o"], "'-o' requires an argument. (dslocal convert --help"),
+    (["sessions", "--search"], "'--search' requires an argument. (dslocal sessions --help"),
+    (["ask", "-m", "", "hi"], "-m has no name of a model (leave out -m"),
+    (["show", "-m", ""], "-m has no name of a model"),
+    (["ask", "-m", "nano:Q9", "hi"], "unknown quantization 'Q9'"),
+    (["docs"], "dslocal has no command 'docs' (dslocal help lists topics"),
+]
+
+
+@pytest.mark.parametrize(("args", "said"), WRONG_VALUES, ids=[" ".join(a) for a, _ in WRONG_VALUES])
+def test_a_value_of_the_wrong_kind(run: Run, args: list[str], said: str) -> None:
+    """Proves that no words of a library are shown, and that the hint names the command."""
+    done = run.inside(*args)
+    shown = done.stderr.decode()
+    assert (done.returncode, done.stdout, shown.count("\n")) == (2, b"", 1)
+    assert said in shown
+    assert "Input should be" not in shown

@@ -11,7 +11,16 @@ import typer
 
 from dslocal.cli.completion import values as completion_values
 from dslocal.cli.option_groups import NamedModel
-from dslocal.cli.options import AsJson, Ctx, GpuLayers, Kv, MinSpeed, ModelFlag, Rpc, StreamExperts
+from dslocal.cli.options import (
+    AsJson,
+    Ctx,
+    GpuLayers,
+    Kv,
+    MinSpeed,
+    RequiredModelFlag,
+    Rpc,
+    StreamExperts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +42,7 @@ def fit(
             autocompletion=completion_values.models,
         ),
     ] = None,
-    model_option: ModelFlag = None,
+    model_option: RequiredModelFlag = None,
     ctx: Ctx = None,
     kv: Kv = None,
     ubatch: Annotated[

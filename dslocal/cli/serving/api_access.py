@@ -7,6 +7,7 @@ import shlex
 import socket
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dslocal.api.arguments.sizes import size_in_bytes
 from dslocal.errors import NotFoundError, UsageError
@@ -17,6 +18,7 @@ from .serve_options import KEY_VARIABLE, ServeOptions
 
 MIN_KEY_LENGTH = 8
 MAX_KEY_FILE = 4096  # bytes
+OPAQUE_ORIGIN = "null"  # of a page that was opened as a file
 
 
 def access_policy(options: ServeOptions, own_token: str) -> AccessPolicy:
@@ -38,17 +40,54 @@ def access_policy(options: ServeOptions, own_token: str) -> AccessPolicy:
             "server needs a key",
             hint=f"use --api-key FILE, or set {KEY_VARIABLE}",
         )
-    names = [*(options.allow_host or []), options.host]
+    names = [*map(_host_name, options.allow_host or []), options.host]
     if is_exposed:
         names.append(socket.gethostname())
     return AccessPolicy(
         api_key=key,
         hosts=frozenset(name.lower() for name in names),
-        origins=frozenset(options.allow_origin or []),
+        origins=frozenset(map(_origin, options.allow_origin or [])),
         is_exposed=is_exposed,
         max_body_bytes=size_in_bytes(options.max_body),
         own_token=own_token,
     )
+
+
+def _host_name(text: str) -> str:
+    """Return a name of --allow-host. Raises UsageError for one that no Host header can have."""
+    try:
+        is_host = urlsplit(f"//[{text}]" if ":" in text else f"//{text}").hostname == text.lower()
+    except ValueError:
+        is_host = False
+    if not is_host or not text.isprintable() or " " in text:
+        raise UsageError(
+            f"--allow-host: {text!r:.100} is not the name of a host",
+            hint="without http:// and port, such as models.example.org",
+        )
+    return text
+
+
+def _origin(text: str) -> str:
+    """Return an origin of --allow-origin, as browsers send it.
+
+    Raises:
+        UsageError: No browser sends it: it has a path, or no scheme.
+    """
+    if text == OPAQUE_ORIGIN:
+        return text
+    origin = text.removesuffix("/")
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        parts = urlsplit("")
+    is_origin = parts.scheme and parts.hostname and "@" not in origin
+    is_origin = is_origin and origin.lower() == f"{parts.scheme}://{parts.netloc}".lower()
+    if not is_origin or not origin.isprintable() or " " in origin:
+        raise UsageError(
+            f"--allow-origin: {text!r:.100} is not the origin of a web page",
+            hint="scheme, host and port alone, such as http://localhost:3000",
+        )
+    return origin.lower()
 
 
 def read_key(file: Path | None) -> str | None:
