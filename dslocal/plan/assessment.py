@@ -128,6 +128,7 @@ def _gist(found: Assessment) -> tuple[Any, ...]:
         load_config.cpu_moe_layers,
         load_config.n_gpu_layers,
         found.plan.memory.all.total >> 20,
+        found.plan.lacking >> 20,
     )
 
 

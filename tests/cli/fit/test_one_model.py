@@ -121,6 +121,9 @@ def test_what_would_change_it(run: Run) -> None:
     assert "from the SSD: the weights are" in shown
     assert "32.0 GiB of RAM: on the CPU" in " ".join(shown.split())
     assert "Q2_K: " in shown
+    larger = " ".join(text(run, V3, "--ram", "64GB", "--quant", "Q2_K").split())
+    for change in ("an SSD twice as fast", "128.0 GiB of RAM"):
+        assert re.search(rf"{change}: \S+ GiB from the SSD, \S+ context, \S+ tokens/s", larger)
     gave = text(run, "deepseek-v2", "--ram", "128GB", "--vram", "24GB")
     assert "KV cache in q8_0: saved " in gave
     assert re.search(r"experts of 5\d of 59 layers on the CPU: saved 1\d\d.\d GiB", gave)
