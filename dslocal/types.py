@@ -65,23 +65,32 @@ class StreamingUse:
         )
 
     @property
+    def needed_bytes_per_token(self) -> float:
+        """Return the bytes of experts that a token needed."""
+        return self.needed_bytes / max(1, self.tokens)
+
+    @property
     def read_bytes_per_token(self) -> float:
         """Return the bytes that a token read from the disk."""
-        return (self.missing_bytes + self.ahead_bytes) / self.tokens if self.tokens else 0.0
+        return (self.missing_bytes + self.ahead_bytes) / max(1, self.tokens)
 
     @property
     def hit_rate(self) -> float:
         """Return the share of the needed bytes that were in memory in time."""
         return 1 - self.missing_bytes / self.needed_bytes if self.needed_bytes else 1.0
 
+    @property
+    def waited_s_per_token(self) -> float:
+        """Return the seconds that a token waited for the disk."""
+        return self.waited_s / max(1, self.tokens)
+
     def as_json(self) -> dict[str, int | float]:
         """Return the fields that ``--json`` prints, most of them for each token."""
-        tokens = max(1, self.tokens)
         return {
+            "needed_bytes_per_token": round(self.needed_bytes_per_token),
             "read_bytes_per_token": round(self.read_bytes_per_token),
-            "needed_bytes_per_token": round(self.needed_bytes / tokens),
             "hit_rate": round(self.hit_rate, 4),
-            "waited_s_per_token": round(self.waited_s / tokens, 6),
+            "waited_s_per_token": round(self.waited_s_per_token, 6),
             "guessed": self.guessed,
             "guessed_right": self.guessed_right,
         }

@@ -28,6 +28,7 @@ from dslocal.terminal.chat.commands.command_table import (
     shell_hint,
     suggestions_for,
 )
+from dslocal.types import StreamingUse
 
 ROWS_FOR_HELP = 24 - 3  # on a screen of 24: with what was typed, the next line and the toolbar
 QUESTION, ANSWER = "What is 47 × 86?", "4042"
@@ -328,6 +329,10 @@ def test_the_last_turn(loop: Loop) -> None:
     assert f"({session.turn.cached_tokens:,} cached)" in shown
     assert "KV cache f16" in shown
     assert "MiB of memory" in shown
+    assert "experts" not in shown
+    assert session.turn.timings is not None
+    session.turn.timings.streaming = StreamingUse(tokens=2, needed_bytes=9_000_000)
+    assert "each token needed 4.5 MB of experts, and read 0.0 MB" in loop.said("/stats")
 
     assert "4047" in loop.said("Now add 5 to that.")
     assert "edit the question" in loop.said("/edit")

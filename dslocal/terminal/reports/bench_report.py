@@ -13,6 +13,9 @@ from dslocal.errors import DslocalError
 from dslocal.terminal.sanitise import one_line
 from dslocal.types import StreamingUse
 
+from .speed_text import duration_text
+from .streaming_text import streaming_lines
+
 MAX_LINE = 80  # characters
 What = Literal["load", "cold", "warm", "sampling", "prefill", "decode"]
 TITLES: dict[str, str] = {
@@ -126,11 +129,7 @@ def table(
                 f"  {figure.accepted:,} of {figure.drafted:,} drafts were accepted ({share:.0%})"
             )
         if use := figure.streaming:
-            lines.append(
-                f"  each token read {use.read_bytes_per_token / 1e6:,.0f} MB of experts"
-                f" ({use.hit_rate:.0%} were in memory already)"
-                f" and waited {_duration(use.waited_s / max(1, use.tokens))} for the disk"
-            )
+            lines += (f"  {line}" for line in streaming_lines(use))
     lines.append("prefill and decode in tokens per second")
     return lines
 
@@ -141,19 +140,13 @@ def _row(title: str, middle: str, spread: str, forecast: str, ratio: str) -> str
 
 def _value(figure: BenchFigure, value: float) -> str:
     """Return a value with its unit, which is left out for tokens a second."""
-    return _rate(value) if figure.what in RATES else _duration(value)
+    return _rate(value) if figure.what in RATES else duration_text(value)
 
 
 def _rate(tokens_per_s: float) -> str:
     if tokens_per_s >= 100:
         return f"{tokens_per_s:,.0f}"
     return f"{tokens_per_s:.1f}" if tokens_per_s >= 10 else f"{tokens_per_s:.2f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds >= 1:
-        return f"{seconds:,.2f} s"
-    return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
 
 
 def curves(figures: Iterable[BenchFigure]) -> list[Curve]:

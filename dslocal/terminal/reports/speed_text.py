@@ -27,6 +27,13 @@ def short_number(value: float) -> str:
     return f"{value:.2f}" if value >= SMALLEST or not value else f"<{SMALLEST}"
 
 
+def duration_text(seconds: float) -> str:
+    """Return a time, such as ``1.25 s``, ``12.0 ms`` or ``80 µs``."""
+    if seconds >= 1:
+        return f"{seconds:,.2f} s"
+    return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"
+
+
 def speed_text(tokens_per_s: float) -> str:
     """Return a speed, such as ``6.7 tokens/s``."""
     return f"{short_number(tokens_per_s)} tokens/s"

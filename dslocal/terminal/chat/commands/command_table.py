@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dslocal.errors import UsageError
 from dslocal.terminal.chat import toolbar
 from dslocal.terminal.chat.keys import ANSWER_NOW_KEY_NAME
+from dslocal.terminal.reports.streaming_text import streaming_lines
 
 from . import session_commands, setting_commands, turn_commands
 
@@ -82,11 +83,8 @@ def show_stats(active: ActiveChat, _: str) -> None:
         parts.append(f"{memory / (1 << 20):,.0f} MiB of memory")
     active.notify(", ".join(parts))
     if use := turn.timings.streaming:
-        active.notify(
-            f"experts, for each token: {use.read_bytes_per_token / 1e6:,.0f} MB read,"
-            f" {use.hit_rate:.0%} in memory already,"
-            f" {use.waited_s / max(1, use.tokens):.3f} s of waiting for the disk"
-        )
+        for line in streaming_lines(use):
+            active.notify(line)
 
 
 def leave(active: ActiveChat, _: str) -> None:
