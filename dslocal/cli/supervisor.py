@@ -22,6 +22,7 @@ from dslocal.errors import ExitCode
 from dslocal.gguf import libraries
 from dslocal.terminal.sanitise import one_line
 
+from .process.message_board import MessageBoard
 from .process.signals import die_of
 
 FORWARDED_SIGNALS = (
@@ -38,7 +39,6 @@ FORWARDED_SIGNALS = (
 TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)
 # Colours off, cursor shown, lines wrapped, pasting as it was.
 RESET_TERMINAL = "\x1b[0m\x1b[?25h\x1b[?7h\x1b[?2004l"
-MAX_MESSAGE = 1024  # characters that the child tells at once
 
 
 class Crash(NamedTuple):
@@ -69,11 +69,11 @@ CRASHES = {
     ),
 }
 
-# The first character of a message from the child says what it is.
-SUBJECT = "n"
-LAST_WORDS = "w"
-HINT = "h"
-WORKS = "k"
+# kinds of messages from the child
+SUBJECT = "subject"
+LAST_WORDS = "last words"
+HINT = "hint"
+WORKS = "works"
 _tell_parent: list[Callable[[str, str], None]] = []  # in a child: sends a message of a kind
 _last_actions: list[Callable[[str], None]] = []  # before llama.cpp ends this process
 
@@ -93,23 +93,21 @@ def continue_in_child(on_crash: Callable[[], None] = lambda: None) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     terminal = _Terminal.current()
-    message_reader, message_writer = os.pipe()
+    board = MessageBoard((SUBJECT, LAST_WORDS, HINT, WORKS))
     life_reader, life_writer = os.pipe()  # closes when the parent ends
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED_SIGNALS, signal.SIGCHLD})
     child = os.fork()
     if child:
-        os.close(message_writer)
         status = _wait_for(child)
-        messages = _read_messages(message_reader)
+        messages = board.read()
         if _is_crash(status, messages) and WORKS not in messages:
             on_crash()
         os._exit(_report_end(status, messages, terminal))
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    os.close(message_reader)
     os.close(life_writer)
     _forbid_core_dump()
     threading.Thread(target=_end_with_parent, args=(life_reader,), daemon=True).start()
-    _connect_to_parent(message_writer)
+    _connect_to_parent(board)
 
 
 def set_subject(name: str) -> None:
@@ -145,23 +143,19 @@ def _can_fork() -> bool:
     return hasattr(os, "fork") and threading.active_count() == 1 and not is_loaded
 
 
-def _connect_to_parent(message_writer: int) -> None:
+def _connect_to_parent(board: MessageBoard) -> None:
     """Let the child tell the parent things, llama.cpp's last words among them."""
 
-    def tell(kind: str, text: str) -> None:
-        message = kind + text.replace("\0", "")[:MAX_MESSAGE] + "\0"
-        os.write(message_writer, message.encode("utf-8", "replace"))
-
     def on_abort(reason: libraries.AbortReason) -> None:
-        tell(LAST_WORDS, reason.text)
-        tell(HINT, reason.hint)
+        board.put(LAST_WORDS, reason.text)
+        board.put(HINT, reason.hint)
         for action in reversed(_last_actions):
             with suppress(Exception):  # this process ends in any case
                 action(reason.text)
                 sys.stdout.flush()
         os._exit(ExitCode.DOES_NOT_FIT if reason.is_out_of_memory else ExitCode.FAILURE)
 
-    _tell_parent.append(tell)
+    _tell_parent.append(board.put)
     libraries.before_abort(on_abort)
 
 
@@ -243,14 +237,6 @@ def _is_in_foreground(fd: int) -> bool:
         return os.tcgetpgrp(fd) == os.getpgrp()
     except OSError:
         return False
-
-
-def _read_messages(message_reader: int) -> dict[str, str]:
-    """Return the reports of the child by kind, the last of each."""
-    os.set_blocking(message_reader, False)  # a process that the child started may keep it open
-    with os.fdopen(message_reader, "rb") as file:
-        messages = (file.read() or b"").decode("utf-8", "replace").split("\0")
-    return {message[0]: message[1:] for message in messages if message}
 
 
 def _is_crash(status: int, messages: Mapping[str, str]) -> bool:

@@ -89,6 +89,15 @@ def test_one_line_and_an_exit_code(program: str, code: int, line: str, tmp_path:
     assert list(tmp_path.iterdir()) == []  # no core dump
 
 
+def test_any_number_of_subjects() -> None:
+    """The child does not wait for the parent, which looks only at the end."""
+    many = "for n in range(5000): supervisor.set_subject('é' * 2000 + str(n))"
+    last = "supervisor.set_subject('last.gguf'); supervisor.confirm_work()"
+    done = python(f"{START}\n{many}\n{last}\nos.kill(os.getpid(), signal.SIGKILL)")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("dslocal: last.gguf: the system killed the process")
+
+
 @pytest.mark.parametrize(
     ("program", "code"),
     [

@@ -172,6 +172,12 @@ def impostor(own: Run, nano: Path, *replies: bytes) -> Iterator[None]:
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 NOT_NOW = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n\r\n{}"
 PART = b'data: {"answer": "Hello", "sure": true}\n\n'
+TURN = (
+    b"data: %s\n\n"
+    % json.dumps(
+        {"turn": turn_as_json(output.Turn(1, text="Hello", finish_reason=FinishReason.STOP))}
+    ).encode()
+)
 REPLIES: dict[
     str, tuple[bytes, bool]
 ] = {  # what comes, and whether the model is loaded here after all
@@ -182,7 +188,17 @@ REPLIES: dict[
     "an error": (HEAD + b'data: {"error": {"message": "no"}}\n\n', True),
     "no turn": (HEAD + b"data: [DONE]\n\n", True),
     "an invalid turn": (HEAD + b'data: {"turn": {"seed": "x"}}\n\n', True),
+    "no object as turn": (HEAD + b'data: {"turn": [1]}\n\n', True),
+    "a number without end": (HEAD + TURN.replace(b'"seed": 0', b'"seed": Infinity'), True),
+    "no list of ids": (HEAD + TURN.replace(b'"ids": []', b'"ids": 7'), True),
+    "half a turn": (HEAD + TURN[: len(TURN) // 2], True),
+    "nested without end": (HEAD + b"data: " + b"[" * 100_000 + b"\n\n", True),
+    "no text": (HEAD + b"data: \xff\xfe\n\n", True),
+    "a page": (b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n<html></html>", True),
     "the end in mid-answer": (HEAD + PART, False),
+    "no events in mid-answer": (HEAD + PART + b"data: 7\n\n", False),
+    "an invalid turn in mid-answer": (HEAD + PART + b'data: {"turn": null}\n\n', False),
+    "nested in mid-answer": (HEAD + PART + b"data: " + b"[" * 100_000 + b"\n\n", False),
 }
 
 
@@ -216,9 +232,6 @@ def test_a_server_that_declines_the_second_answer(
 ) -> None:
     """Proves that the first, which is printed, is not drawn and printed again."""
     monkeypatch.setenv("DSLOCAL_HOME", str(own.home))
-    turn = json.dumps(
-        {"turn": turn_as_json(output.Turn(1, text="Hello", finish_reason=FinishReason.STOP))}
-    ).encode()
-    with impostor(own, nano, HEAD + PART + b"data: " + turn + b"\n\ndata: [DONE]\n\n", NOT_NOW):
+    with impostor(own, nano, HEAD + PART + TURN + b"data: [DONE]\n\n", NOT_NOW):
         done = own("ask", "-n", "2", "--seed", "1", "What is 31 + 57?")
     assert (done.returncode, done.stdout, done.stderr) == (1, b"Hello\n---\n", GONE)

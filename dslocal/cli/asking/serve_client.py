@@ -36,6 +36,8 @@ CONNECT_TIMEOUT_S = 2.0
 SILENCE_TIMEOUT_S = 30.0  # a server that lives sends something every 5 s, however long the prompt
 MAX_EVENT_BYTES = 64 << 20
 ASK_PATH = "/dslocal/ask"
+# what a reply of another shape than expected raises: too deep, or with a number too large, too
+UNEXPECTED = (ValueError, LookupError, TypeError, RecursionError, ArithmeticError)
 DEFAULT_KV = "F16"  # what a context has if nothing else is asked for and memory is not short
 
 
@@ -153,7 +155,7 @@ class ServedSession:
                         has_started = True
                         yield part
             raise EOFError
-        except (OSError, HTTPException, EOFError, ValueError, LookupError, TypeError) as e:
+        except (OSError, HTTPException, EOFError, *UNEXPECTED) as e:
             if self.is_first and not has_started:
                 raise ServerUnavailableError from e
             raise EngineError(

@@ -41,7 +41,7 @@ def turn_from_json(sent: dict[str, Any]) -> output.Turn:
     """Return the turn as it was where it was generated.
 
     Raises:
-        LookupError, TypeError or ValueError: ``sent`` is not a turn.
+        LookupError, TypeError, ValueError or OverflowError: ``sent`` is not a turn.
     """
     from dslocal.output.loops import Loop
     from dslocal.types import FinishReason, Timings, TokenLogprobs
