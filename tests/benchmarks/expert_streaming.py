@@ -26,6 +26,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -196,6 +197,8 @@ def forecasts(path: Path, options: argparse.Namespace) -> None:
         print(
             f"{gib} GiB: forecast {expected['speed']:.2f}, measured {speed:.2f} tokens/s:"
             f" {expected['speed'] / speed - 1:+.0%}"
+            f" (without guesses {expected['not_guessed']:.2f}, with right ones"
+            f" {expected['guessed']:.2f})"
         )
         print(
             f"  forecast: {expected['read'] / 1e6:,.0f} MB a token"
@@ -221,7 +224,10 @@ def forecasts(path: Path, options: argparse.Namespace) -> None:
 
 
 def expected(path: Path) -> None:
-    """Print the forecast for an empty context and a uniform router, in parts."""
+    """Print the forecast for an empty context and a uniform router, in parts.
+
+    It is the middle of the times without guesses and with right ones, as ``dslocal fit``'s is.
+    """
     from dslocal.api.planning.machines import machine_and_rates, with_ssd_of
     from dslocal.gguf.header import read_header
     from dslocal.plan.overrides import Overrides
@@ -235,9 +241,12 @@ def expected(path: Path) -> None:
     rates = with_ssd_of(path, machine, rates, stream_experts=config.stream_experts)
     empty = replace(config, n_ctx=0)
     time_of, _ = forecast_times(header, empty, planned.memory, machine, rates)
+    guessed = replace(time_of, guessed=True)
     found = {
         "verdict": planned.verdict,
-        "speed": 1 / time_of.seconds,
+        "speed": 1 / math.sqrt(time_of.seconds * guessed.seconds),
+        "not_guessed": 1 / time_of.seconds,
+        "guessed": 1 / guessed.seconds,
         "read": time_of.read.ssd,
         "hit_rate": 1 - time_of.read.ssd / weight_reads(header, config).used_in_ram,
         "ssd_rate": time_of.rates.ssd,

@@ -43,9 +43,11 @@ from dslocal.plan.speed import (
     LayerTime,
     Rates,
     Speed,
+    TokenTime,
     Traffic,
     TypeRate,
     forecast,
+    forecast_times,
     layer_seconds,
     rates_for,
     tokens_per_s,
@@ -321,6 +323,52 @@ def test_experts_are_read_while_others_are_used() -> None:
         expected = always + max(reading, using) + min(reading, using) / 3
         speed = tokens_per_s(h, config, memory, machine, Rates(0, ram, ssd), 0.0)
         assert speed == pytest.approx(1 / expected, rel=1e-6)
+
+
+SHARES = {  # seconds of reading for one of computing: seconds of both together
+    "a disk that is slow": (20.0, 401**0.5),
+    "reading takes twice as long": (2.0, 5**0.5),
+    "as long": (1.0, 2**0.5),
+    "half as long": (0.5, 1.25**0.5),
+    "a disk that is fast": (0.05, 1.0025**0.5),
+    "nothing is missing": (0.0, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_experts_that_are_guessed_are_read_while_all_else_is_computed(name: str) -> None:
+    reading, together = SHARES[name]
+    missing = 5 * 10**8 if reading else 0
+    rates = Rates(0, ram=1e9, ssd=missing / reading if reading else 1e9)
+    found = TokenTime(Traffic(0, 10**9 - missing, missing), 6e8, rates, 0.1, guessed=True)
+    assert found.computing == pytest.approx(1.0)
+    assert found.seconds == pytest.approx(together + 0.1)
+
+
+DISKS = {  # bytes a second and requests at a time
+    "SATA": (0.5e9, 4),
+    "NVMe": (3e9, 8),
+    "a fast NVMe": (7e9, 16),
+    "as fast as RAM": (5e10, 32),
+}
+
+
+@pytest.mark.parametrize("name", DISKS)
+@pytest.mark.parametrize("ram", [2e10, 2e11])
+@pytest.mark.parametrize("gib", [32, 128])
+def test_forecasts_are_between_what_disk_and_cores_give(name: str, ram: float, gib: int) -> None:
+    """Proves that no part of a token is left out on slow and fast disks: it takes no less than
+    reading and no less than computing, and no more than both and the pauses.
+    """
+    h, config = header(V3), LoadConfig(4096, stream_experts=True)
+    ssd, requests = DISKS[name]
+    rates = Rates(0, ram, ssd, ram_layer=CPU_EFFICIENCY.layer, ssd_requests=requests)
+    memory, machine = footprint(h, config), with_available(gib * GIB)
+    for time in forecast_times(h, config, memory, machine, rates):
+        assert time.read.ssd > 0
+        assert time.seconds >= max(time.ssd, time.computing) + time.layers
+        assert time.seconds <= time.ssd + time.computing + time.layers
+        assert 0.03 < time.layers < 0.2
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,12 @@ def forecast_rows(found: Assessment, rates: Rates, machine: Machine) -> Iterator
     streams = config.stream_experts and room.experts_missing > 0
     if streams:
         yield "", "of an expert's three matrices, one is read while another is used"
+        yield "", "experts that are guessed a layer before are read while all else is computed"
     less, more = f"{1 - SPREAD:g}", f"{1 + SPREAD:g}"
-    equally = ", experts are equally frequent" if streams else ""
+    equally = ", experts are equally frequent, none is guessed" if streams else ""
     yield "", f"low end: the context is full{equally}; × {less}, as such forecasts err"
     yield from _end_rows(full, reads, room, kv, 1 - SPREAD, skewed=False)
-    some = ", some experts are more frequent" if streams else ""
+    some = ", some experts are more frequent, all are guessed a layer before" if streams else ""
     yield "", f"high end: the context is empty{some}; × {more}"
     yield from _end_rows(empty, reads, room, (0.0, 0.0), 1 + SPREAD, skewed=config.stream_experts)
     yield from _middle_rows(found)
@@ -320,7 +321,7 @@ def _end_rows(
         if room.dense_missing:
             terms = _sum([reads.ram, reads.used_in_ram], 0.0)
         yield "SSD:", f"{terms} / {_gbs(rates.ssd)} = {_ms(time.ssd)}"
-        if _is_waited(time) and time.waited_share > 1 / EXPERT_MATRICES:
+        if _is_waited(time) and time.waited_share > 1 / EXPERT_MATRICES and not time.guessed:
             yield "waited:", _waited(time, reads, missing)
     yield from _sum_rows(time)
     yield "speed:", f"1 / {_ms(time.seconds)} × {factor:g} = {_speed(factor / time.seconds)}"
@@ -342,6 +343,9 @@ def _ram_terms(
 
 def _sum_rows(time: TokenTime) -> Iterator[Row]:
     """Yield the sum of a token's parts, where there is more than one."""
+    if time.experts and time.guessed and time.ssd:
+        yield from _guessed_rows(time)
+        return
     parts = [time.gpu, time.ram]
     if not time.experts:
         parts += [time.ssd]
@@ -352,6 +356,18 @@ def _sum_rows(time: TokenTime) -> Iterator[Row]:
         terms.append(_layers_term(time))
     if len(terms) > 1:
         yield "together:", f"{' + '.join(terms)} = {_ms(time.seconds)}"
+
+
+def _guessed_rows(time: TokenTime) -> Iterator[Row]:
+    """Yield the sum where experts are read while everything else is computed."""
+    parts = [_ms(part) for part in (time.gpu, time.ram, time.using) if part]
+    computing, ssd = _ms(time.computing), _ms(time.ssd)
+    if len(parts) > 1:
+        yield "computed:", f"{' + '.join(parts)} = {computing}"
+    terms = [f"√({computing} × {computing} + {ssd} × {ssd})"]
+    if time.layers:
+        terms.append(_layers_term(time))
+    yield "together:", f"{' + '.join(terms)} = {_ms(time.seconds)}"
 
 
 def _is_waited(time: TokenTime) -> bool:
