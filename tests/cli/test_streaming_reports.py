@@ -10,7 +10,7 @@ from support.cli.running import Run
 
 from dslocal.engine.streaming.expert_layout import read_layout
 from dslocal.gguf.header import read_header
-from dslocal.terminal.reports.streaming_text import streaming_lines
+from dslocal.terminal.reports.speed_text import streaming_lines
 from dslocal.types import StreamingUse
 
 STREAMED = ("-m", "nano", "--stream-experts", "on", "--mtp", "off")

@@ -13,8 +13,7 @@ from dslocal.errors import DslocalError
 from dslocal.terminal.sanitise import one_line
 from dslocal.types import StreamingUse
 
-from .speed_text import duration_text
-from .streaming_text import streaming_lines
+from .speed_text import duration_text, streaming_lines
 
 MAX_LINE = 80  # characters
 What = Literal["load", "cold", "warm", "sampling", "prefill", "decode"]

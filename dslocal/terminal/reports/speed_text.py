@@ -1,6 +1,6 @@
-"""Numbers and speeds in words: a forecast has the same figure wherever it is shown.
+"""Numbers, times and speeds in words, which are the same wherever they are shown.
 
-That figure is the middle of the forecast (:attr:`dslocal.plan.speed.Speed.middle`).
+The figure of a forecast is its middle (:attr:`dslocal.plan.speed.Speed.middle`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dslocal.files import decimal_size
 if TYPE_CHECKING:
     from dslocal.api.planning.recommendation import RecommendedModel
     from dslocal.plan.speed import Speed
+    from dslocal.types import StreamingUse
 
 SMALLEST = 0.01  # that is shown as a number
 
@@ -50,3 +51,13 @@ def recommendation_text(best: RecommendedModel) -> str:
     """Return what is recommended: the quantization, its speed and the size of the download."""
     size = decimal_size(best.download, mb_decimals=0)
     return f"{best.quant}, {speed_text(best.tokens_per_s)}, {size}"
+
+
+def streaming_lines(use: StreamingUse) -> tuple[str, str]:
+    """Return what each token needed and read, and what it waited for, in two short lines."""
+    needed, read = use.needed_bytes_per_token, use.read_bytes_per_token
+    return (
+        f"each token needed {decimal_size(needed)} of experts, and read {decimal_size(read)}",
+        f"{use.hit_rate:.0%} were in memory in time; each token waited "
+        f"{duration_text(use.waited_s_per_token)} for the disk",
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dslocal.errors import UsageError
 from dslocal.terminal.chat import toolbar
 from dslocal.terminal.chat.keys import ANSWER_NOW_KEY_NAME
-from dslocal.terminal.reports.streaming_text import streaming_lines
+from dslocal.terminal.reports.speed_text import streaming_lines
 
 from . import session_commands, setting_commands, turn_commands
 
