@@ -123,8 +123,8 @@ class Results:
     def _compare(self, line: bytes) -> None:
         """Check that the header of the file is the evaluation's."""
         try:
-            theirs = json.loads(line)
-        except ValueError:
+            theirs = dict(json.loads(line))
+        except (ValueError, TypeError, RecursionError):
             raise self._damaged(1) from None
         ours = json.loads(json.dumps(self._header))
         other = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
@@ -141,7 +141,7 @@ class Results:
     def _sample(self, number: int, line: bytes) -> Sample:
         try:
             sample = Sample(**json.loads(line))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise self._damaged(number) from None
         for field in fields(Sample):
             if not isinstance(getattr(sample, field.name), _KINDS[str(field.type)]):

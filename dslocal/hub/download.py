@@ -187,7 +187,7 @@ def missing_weights(folder: Path) -> list[str]:
         for name in listed:
             if isinstance(name, str) and not (folder / name).is_file():
                 missing.add(name)
-    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
         return []
     return sorted(missing)
 

@@ -23,6 +23,7 @@ from dslocal.evaluation.scores import Scores, score
 from dslocal.prompts import Thinking
 from dslocal.prompts.families import FAMILIES
 
+DEEP = b"[" * 100_000
 PROBLEMS: list[dict[str, object]] = [
     {"question": "What is 47 × 86?", "answer": "4{,}042"},
     {"question": "What is 12 * (3 + 4)?", "answer": 84.0, "source": "made up"},
@@ -226,6 +227,9 @@ def test_other_questions_and_damage_are_refused(run: Run, small: Path) -> None:
         good.replace(b'"correct"', b'"cor'),
         good + b"{}\n",
         good + b"\n",
+        good + DEEP + b"\n",
+        b"[7]\n" + good.partition(b"\n")[2],
+        DEEP + b"\n" + good.partition(b"\n")[2],
     ):
         out.write_bytes(damaged)
         done = run.inside("eval", "q.jsonl", "--limit", "2", cwd=small)

@@ -6,6 +6,7 @@ What is here already is not fetched again.
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,10 @@ from support.hub.hub_runs import (
 )
 from support.hub.local_hub import MEMBER
 from support.waiting import output_of
+
+from dslocal.errors import ConversionError
+from dslocal.hub.download import missing_weights
+from dslocal.hub.shard_stream.used_ranges import UsedRanges
 
 CONVERT = ("convert", REPO, "--quant", "Q4_K_M", "--force")
 OUT = "v3-like-Q4_K_M.gguf"
@@ -277,3 +282,21 @@ def test_git_hashes_are_git_hashes(calm: Rig, small: Path) -> None:
     assert {blob_of(calm, shard).name for shard in shards_of(small)} == {
         sha256(small / shard) for shard in shards_of(small)
     }
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"[]", b"{}", b'{"weight_map": 7}', b"\xff"])
+def test_an_index_that_makes_no_sense_names_no_weights(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / INDEX).write_bytes(content)
+    assert missing_weights(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"piece": 7}', b"7", b"\xff"])
+def test_damaged_notes_of_a_stream(tmp_path: Path, content: bytes) -> None:
+    notes = tmp_path / "it's" / "used.jsonl"
+    notes.parent.mkdir()
+    notes.write_bytes(content + b"\n")
+    with pytest.raises(ConversionError) as error:
+        UsedRanges(notes)
+    assert str(error.value) == f"{notes}: is damaged"
+    assert error.value.hint == f"to start over: rm -r {shlex.quote(str(notes.parent))}"
+    assert notes.read_bytes() == content + b"\n"

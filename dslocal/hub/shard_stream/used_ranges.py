@@ -35,7 +35,7 @@ class UsedRanges:
         self._lock = threading.Lock()
         try:
             nbytes = self._read_notes(path.read_bytes()) if path.exists() else 0
-        except (ValueError, TypeError, LookupError):
+        except (ValueError, TypeError, LookupError, RecursionError):
             raise ConversionError(
                 f"{path}: is damaged", hint=f"to start over: rm -r {shlex.quote(str(path.parent))}"
             ) from None
