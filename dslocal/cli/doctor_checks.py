@@ -36,6 +36,9 @@ SIMD = ("AVX", "AVX2", "FMA", "F16C")  # what makes llama.cpp several times fast
 # What lets it multiply matrices faster still, as a prompt does, by the CPU's name for it. A
 # prebuilt wheel is for many processors and leaves these out.
 WIDE_SIMD = {"avx512f": "AVX512", "avx512_vnni": "AVX512_VNNI"}
+COMPILE = (
+    "install gcc 11 or clang 12 or newer, then: pip install --force-reinstall --no-deps dslocal"
+)
 
 
 @dataclass(frozen=True)
@@ -82,18 +85,26 @@ def check_kernels(level: str | None, compiled: Collection[str]) -> Iterator[Find
         level: The level of the processor that is used; None where ggml's own quantizers are.
         compiled: The levels that the installation has.
     """
-    mend = (
-        "install gcc 11 or clang 12 or newer, then: pip install --force-reinstall --no-deps dslocal"
-    )
     if level is None:
         yield Finding(
             "the quantization kernels were not compiled: convert uses llama.cpp's own quantizers, "
             "which write the same bytes and take 5 to 15 times as long",
-            mend,
+            COMPILE,
         )
     elif level == "x86-64" and len(compiled) < 2:
         yield Finding(
-            "the quantization kernels were compiled without AVX2: convert takes twice as long", mend
+            "the quantization kernels were compiled without AVX2: convert takes twice as long",
+            COMPILE,
+        )
+
+
+def check_node_filter(*, is_compiled: bool) -> Iterator[Finding]:
+    """Find a filter of llama.cpp's graph that was not compiled when dslocal was installed."""
+    if not is_compiled:
+        yield Finding(
+            "the filter of llama.cpp's graph was not compiled: models larger than the RAM give the "
+            "same answers, more slowly",
+            COMPILE,
         )
 
 

@@ -172,14 +172,24 @@ def _rpc_library() -> str | None:
 
 
 def _kernels(findings: list[Finding]) -> dict[str, Any]:
-    """Return which of the converter's quantization kernels are used."""
+    """Return which of the converter's quantization kernels are used, and what else is compiled."""
     from dslocal.cli import doctor_checks
     from dslocal.convert.kernels import best_kernels, compiled_levels
 
     kernels, compiled = best_kernels(), list(compiled_levels())
     level = kernels.level if kernels else None
     findings.extend(doctor_checks.check_kernels(level, compiled))
-    return {"level": level, "compiled": compiled}
+    return {"level": level, "compiled": compiled, "graph_filter": _has_node_filter(findings)}
+
+
+def _has_node_filter(findings: list[Finding]) -> bool:
+    """Return whether the filter for experts that are streamed was compiled."""
+    from dslocal.cli import doctor_checks
+    from dslocal.engine.graph.node_filter import load_library
+
+    is_compiled = load_library() is not None
+    findings.extend(doctor_checks.check_node_filter(is_compiled=is_compiled))
+    return is_compiled
 
 
 def _machine(machine: Machine) -> dict[str, Any]:

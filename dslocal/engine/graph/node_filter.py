@@ -1,7 +1,7 @@
 """Answer llama.cpp in C about nodes of a graph that nobody wants (``node_filter.c``).
 
 It is compiled when dslocal is installed. Where it was not, Python is asked about every node, which
-only takes longer.
+only takes longer; ``dslocal doctor`` says so.
 """
 
 from __future__ import annotations

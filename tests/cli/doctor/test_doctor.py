@@ -17,6 +17,7 @@ from dslocal import catalog
 from dslocal.catalog.leftovers import PROMPTS
 from dslocal.cli import doctor_checks
 from dslocal.cli.commands.doctor import OPTIONAL_PACKAGES
+from dslocal.engine.graph.node_filter import load_library
 from dslocal.home import write_state
 from dslocal.home.paths import prefix_dir
 from dslocal.terminal import capabilities
@@ -47,6 +48,7 @@ def test_a_sound_installation(own: Run) -> None:
     ]
     assert found["llama.cpp"]["version"].startswith("0.3.36")
     assert "CPU" in found["llama.cpp"]["backends"]
+    assert found["kernels"]["graph_filter"] is (load_library() is not None)
     assert found["machine"]["ram"] >= found["machine"]["available"] > 0
     assert found["folders"]["state"] == str(own.home / "state")
     assert found["environment"]["DSLOCAL_HOME"] == str(own.home)

@@ -144,6 +144,14 @@ def test_kernels_that_were_not_compiled(level: str | None, compiled: list[str], 
         assert not problem.stops
 
 
+def test_a_graph_filter_that_was_not_compiled() -> None:
+    assert not list(doctor_checks.check_node_filter(is_compiled=True))
+    (problem,) = doctor_checks.check_node_filter(is_compiled=False)
+    assert "larger than the RAM give the same answers, more slowly" in problem.what
+    assert "gcc" in problem.mend
+    assert not problem.stops
+
+
 # A part of the report, and what stands in its line.
 LINES: dict[str, tuple[str, object, str]] = {
     "an RPC library": ("rpc", "/here/libggml-rpc.so", "rpc         /here/libggml-rpc.so\n"),
