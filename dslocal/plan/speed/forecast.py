@@ -5,10 +5,11 @@ with. If the next layer's experts are guessed, and rightly so, the disk reads al
 layer takes as long as the longer of reading and computing. Which is longer differs from layer to
 layer, as some of its experts are in memory. So all layers together take more than the longer of
 both sums. The root of the sum of both squares is taken for that: it is the longer one where the
-other is short, and 1.4 times as much where they are equal. In memory limits of 2, 3, 4 and 6 GiB
-(tests/benchmarks/expert_streaming.py, two cores, Q8_0), nine measurements with guesses were
-within 10 % of that, once the disk's own rate meanwhile was taken; five without guesses, of the sum
-without them.
+other is short, and 1.4 times as much where they are equal. With the disk's own rate meanwhile, what
+was measured with memory limits of 2, 3 and 4 GiB was within 8 % of such times, with guesses and
+without, and without guesses at 6 GiB. There, with guesses, tokens took 15 to 27 % longer
+(tests/benchmarks/expert_streaming.py, on one machine with two cores, where threads that read take a
+part of what computes).
 """
 
 from __future__ import annotations
