@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.cli.completion import values as completion_values
+from dslocal.cli.confirmation import is_confirmed
 from dslocal.cli.option_groups import PublishedModel, with_option_groups
 from dslocal.cli.options import AsJson, MinSpeed, Revision
 from dslocal.errors import DoesNotFitError, ExitCode, UnreachableError, UsageError
@@ -283,7 +284,7 @@ def _ask(choice: DownloadChoice) -> None:
             "terminal",
             hint="--yes",
         )
-    if not typer.confirm(f"Download {size}?", err=True):
+    if not is_confirmed(f"Download {size}?", out=sys.stderr):
         print("dslocal: nothing was downloaded", file=sys.stderr)
         raise typer.Exit(ExitCode.FAILURE)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.cli.completion import values as completion_values
+from dslocal.cli.confirmation import is_confirmed
 from dslocal.cli.options import AsJson, WithoutAsking
 from dslocal.errors import DslocalError, ExitCode, NotFoundError, UsageError
 from dslocal.files import stdin_is_terminal
@@ -303,8 +304,7 @@ def _ask(freed: int, *, as_json: bool) -> None:
     from dslocal.files import decimal_size
 
     where = sys.stderr if as_json else sys.stdout
-    print(f"free {decimal_size(freed)}? [y/N] ", end="", file=where, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if not is_confirmed(f"free {decimal_size(freed)}?", out=where):
         print("dslocal: nothing was removed", file=sys.stderr)
         raise typer.Exit(ExitCode.FAILURE)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dslocal.cli.confirmation import is_confirmed
 from dslocal.cli.options import AsJson, WithoutAsking
 from dslocal.cli.parsing import OneValueCommand, SessionsGroup, refuse_options
 from dslocal.errors import ExitCode
@@ -94,7 +95,7 @@ def _ask(found: Sequence[StoredConversation]) -> None:
         first = one_line(saved.questions[0], MAX_SHOWN) if saved.questions else ""
         print(f"{saved.id}  {first}")
     chats = "this chat" if len(found) == 1 else f"these {len(found)} chats"
-    if not typer.confirm(f"Delete {chats}?"):
+    if not is_confirmed(f"Delete {chats}?"):
         print("dslocal: nothing was deleted", file=sys.stderr)
         raise typer.Exit(ExitCode.FAILURE)
 
