@@ -21,10 +21,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+from dslocal.errors import UsageError
+
 __all__ = [
     "binary_size",
     "decimal_size",
     "drain_pipe",
+    "expanded",
     "is_file",
     "is_folder",
     "json_integer",
@@ -70,6 +73,25 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
+
+
+def expanded(text: str, source: str) -> Path:
+    """Return a path with its ``~`` and ``~user`` replaced.
+
+    Args:
+        text: The path.
+        source: Where it is set, such as the name of a variable.
+
+    Raises:
+        UsageError: There is no such user.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{source} is {text!r:.200}, and no home of that user is known",
+            hint=f"set {source} to a folder's full path",
+        ) from None
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,6 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dslocal.files import expanded
+
 if TYPE_CHECKING:
     from platformdirs import PlatformDirs
 
@@ -60,7 +62,7 @@ def bundled(name: str) -> Path:
 
 def _in_home(name: str) -> Path | None:
     home = os.environ.get("DSLOCAL_HOME")
-    return Path(home).expanduser() / name if home else None
+    return expanded(home, "DSLOCAL_HOME") / name if home else None
 
 
 def _platform() -> PlatformDirs:

@@ -8,41 +8,67 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
+from dslocal.errors import DownloadError
+from dslocal.files import expanded
+
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 PROXY_SCHEMES = ("http", "https")
 SOCKS_SCHEMES = ("socks5", "socks5h")
+ENDPOINT_HINT = "for example https://hf-mirror.com"
 UNSET = "unset it, or set it to a file that exists"
 
 
 def is_offline() -> bool:
-    """Return whether the hub must not be contacted, as ``HF_HUB_OFFLINE=1`` says."""
-    from huggingface_hub import constants
+    """Return whether the hub must not be contacted, as ``HF_HUB_OFFLINE=1`` says.
 
-    return bool(constants.is_offline_mode())
+    Raises:
+        DownloadError: ``HF_ENDPOINT`` is malformed.
+    """
+    return bool(_constants().is_offline_mode())
 
 
 def endpoint() -> str:
-    """Return the hub's URL: ``HF_ENDPOINT``, or Hugging Face's own."""
-    from huggingface_hub import constants
+    """Return the hub's URL: ``HF_ENDPOINT``, or Hugging Face's own.
 
-    return str(constants.ENDPOINT)
+    Raises:
+        DownloadError: ``HF_ENDPOINT`` is malformed.
+    """
+    return str(_constants().ENDPOINT)
+
+
+def _constants() -> ModuleType:
+    """Return huggingface_hub's constants, which cannot be imported with a malformed endpoint."""
+    try:
+        from huggingface_hub import constants
+    except ValueError as e:
+        value = os.environ.get("HF_ENDPOINT", "")
+        raise DownloadError(
+            f"HF_ENDPOINT is {value!r:.100}, which is not a URL", hint=ENDPOINT_HINT
+        ) from e
+    return constants
 
 
 def hub_cache_dir() -> Path:
     """Return Hugging Face's cache folder, by the environment as it is now.
 
     The rule is that of ``huggingface_hub.constants``, which reads the environment once.
+
+    Raises:
+        UsageError: A variable names the home of a user who does not exist.
     """
     env = os.environ
-    explicit = env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE")
-    if explicit:
-        return Path(os.path.expandvars(explicit)).expanduser()
-    home = env.get("HF_HOME") or f"{env.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
-    return Path(os.path.expandvars(home)).expanduser() / "hub"
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if explicit := env.get(variable):
+            return expanded(os.path.expandvars(explicit), variable)
+    if home := env.get("HF_HOME"):
+        return expanded(os.path.expandvars(home), "HF_HOME") / "hub"
+    cache = env.get("XDG_CACHE_HOME") or "~/.cache"
+    return expanded(os.path.expandvars(cache), "XDG_CACHE_HOME") / "huggingface" / "hub"
 
 
 class EnvironmentFault(NamedTuple):
@@ -66,7 +92,7 @@ def explain_environment(error: Exception) -> EnvironmentFault | None:
     if isinstance(error, httpx2.UnsupportedProtocol) and not endpoint().startswith("http"):
         return EnvironmentFault(
             f"HF_ENDPOINT is {endpoint()!r:.100}, which is not a URL",
-            "for example https://hf-mirror.com",
+            ENDPOINT_HINT,
         )
     if isinstance(error, httpx2.ConnectError) and "CERTIFICATE" in str(error).upper():
         return EnvironmentFault(
@@ -103,10 +129,10 @@ def _proxy_variable(scheme: str) -> tuple[str, str] | None:
 
 def _is_usable_proxy(value: str) -> bool:
     """Return whether httpx takes a proxy without a further package."""
-    split = urlsplit(value if "://" in value else f"http://{value}")
     try:
+        split = urlsplit(value if "://" in value else f"http://{value}")
         return split.scheme in PROXY_SCHEMES and bool(split.hostname) and split.port != 0
-    except ValueError:  # a port that is not a number
+    except ValueError:  # a port that is not a number, a bracket that is not closed
         return False
 
 

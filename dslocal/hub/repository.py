@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from dslocal.errors import DownloadError, UsageError
 
-from . import http
+from . import environment, http
 from .manifest import (
     MAX_FILES,
     SHA256,
@@ -153,9 +153,7 @@ class HubRepository:
 
     @cached_property
     def _endpoint(self) -> str:
-        from huggingface_hub import constants
-
-        return (self.endpoint or constants.ENDPOINT).rstrip("/")
+        return (self.endpoint or environment.endpoint()).rstrip("/")
 
     @cached_property
     def _headers(self) -> dict[str, str]:
@@ -255,7 +253,10 @@ def parse_repository(text: str, *, endpoint: str | None = None) -> NamedReposito
         UsageError: It is meant as a name or a URL, and malformed.
     """
     if re.match(r"(https?|s3)://", text):
-        split = urlsplit(text)
+        try:
+            split = urlsplit(text)
+        except ValueError:  # a bracket that is not closed
+            split = urlsplit("")
         is_plain = split.hostname and not (split.query or split.fragment or split.username)
         if not is_plain or not text.isprintable():
             raise UsageError(

@@ -173,7 +173,8 @@ async def _serve(
         if stop_requested.is_set():
             models.cancel_running()
         elif models.busy:
-            log(f"stopping: {models.busy} answers may finish within {grace_s:g} s")
+            answers = "answer" if models.busy == 1 else "answers"
+            log(f"stopping: {models.busy} {answers} may finish within {grace_s:g} s")
         stop_requested.set()
 
     loop = asyncio.get_running_loop()

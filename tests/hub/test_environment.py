@@ -21,6 +21,7 @@ FAULTS = [
     ({"http_proxy": CLOSED}, "no connection to the proxy of http_proxy", "NO_PROXY"),
     ({"HTTP_PROXY": f"http://me:secret@{CLOSED}"}, "http://…@127.0.0.1:9", "NO_PROXY"),
     ({"HF_ENDPOINT": "hf-mirror.com"}, "HF_ENDPOINT is 'hf-mirror.com'", "https://hf-mirror.com"),
+    ({"HF_ENDPOINT": "http://["}, "HF_ENDPOINT is 'http://[', which", "https://hf-mirror.com"),
     ({"HF_HUB_OFFLINE": "1"}, "is not on this machine", "HF_HUB_OFFLINE is set"),
     ({}, "no connection: ", "check the network"),
 ]
@@ -36,6 +37,27 @@ def test_the_setting_at_fault(run: Run, env: dict[str, str], said: str, hint: st
     assert hint in text
     assert "secret" not in text
     assert "continues from there" not in text
+
+
+NO_HOMES = ["DSLOCAL_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"]
+
+
+@pytest.mark.parametrize("variable", NO_HOMES)
+def test_the_home_of_nobody(run: Run, variable: str) -> None:
+    done = run.inside("models", env={variable: "~nobody-at-all/x"})
+    said = done.stderr.decode()
+    assert (done.returncode, said.count("\n")) == (2, 1)
+    assert f"{variable} is '~nobody-at-all/x', and no home of that user is known" in said
+
+
+@pytest.mark.parametrize("command", ["pull", "convert", "fit", "import", "show", "rm"])
+def test_a_malformed_address(run: Run, command: str) -> None:
+    done = run.inside(command, "http://[")
+    said = done.stderr.decode()
+    assert done.returncode in (2, 3)
+    assert said.count("\n") == 1
+    assert "unexpected" not in said
+    assert "'http://['" in said
 
 
 def test_no_proxy_is_heeded(run: Run) -> None:

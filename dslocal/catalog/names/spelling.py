@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -154,8 +155,10 @@ def _page_of(text: str) -> Spelling | None:
 def _endpoint(host: str) -> str | None:
     """Return the URL of a mirror of the hub that ``host`` is."""
     configured = os.environ.get("HF_ENDPOINT", "").rstrip("/")
-    if configured and host == urlsplit(configured).netloc.lower() and host not in HUB_HOSTS:
-        return configured
+    if configured and host not in HUB_HOSTS:
+        with suppress(ValueError):  # a malformed one, of which the hub's own errors speak
+            if host == urlsplit(configured).netloc.lower():
+                return configured
     return f"https://{host}" if host in MIRROR_HOSTS else None
 
 
