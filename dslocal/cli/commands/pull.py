@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.cli.completion import values as completion_values
-from dslocal.cli.confirmation import is_confirmed
 from dslocal.cli.option_groups import PublishedModel, with_option_groups
 from dslocal.cli.options import AsJson, MinSpeed, Revision
 from dslocal.errors import DoesNotFitError, ExitCode, UnreachableError, UsageError
 from dslocal.files import decimal_size, stdin_is_terminal
+from dslocal.terminal.confirmation import is_confirmed
 from dslocal.terminal.sanitise import one_line, sanitise_line
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dslocal.cli.completion import values as completion_values
-from dslocal.cli.confirmation import is_confirmed
 from dslocal.cli.options import AsJson, WithoutAsking
 from dslocal.errors import DslocalError, ExitCode, NotFoundError, UsageError
 from dslocal.files import stdin_is_terminal
+from dslocal.terminal.confirmation import is_confirmed
 
 if TYPE_CHECKING:
     from dslocal.catalog import InstalledModel

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dslocal.cli.confirmation import is_confirmed
 from dslocal.cli.options import AsJson, WithoutAsking
 from dslocal.cli.parsing import OneValueCommand, SessionsGroup, refuse_options
 from dslocal.errors import ExitCode
 from dslocal.files import stdin_is_terminal
+from dslocal.terminal.confirmation import is_confirmed
 
 if TYPE_CHECKING:
     from dslocal.chat import StoredConversation

@@ -1,4 +1,4 @@
-"""Questions of the command line that are answered with y or n."""
+"""Questions on a terminal that are answered with y or n."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from dslocal.cli.confirmation import is_confirmed
+from dslocal.terminal.confirmation import is_confirmed
 
 ANSWERS = [
     ("y\n", True, ""),
