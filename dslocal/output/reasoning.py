@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from dslocal.prompts.families import Family
-from dslocal.prompts.families.dsml import DSML, DsmlToolFormat
+from dslocal.prompts.families.dsml_tools import DSML, DsmlToolFormat
 from dslocal.prompts.families.tools import CALL_BEGIN, CALL_END, ToolFormat
 from dslocal.prompts.messages import Segment, Special, Vocabulary
 

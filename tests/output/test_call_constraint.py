@@ -24,7 +24,7 @@ from dslocal.errors import UsageError
 from dslocal.output import Turn
 from dslocal.output.reasoning import make_parser
 from dslocal.prompts import FAMILIES, Message, PlainText, Thinking, Tool, ToolCall
-from dslocal.prompts.families.dsml import DSML
+from dslocal.prompts.families.dsml_tools import DSML
 from dslocal.prompts.messages import encode
 
 ANY = {"type": "object"}

@@ -15,7 +15,7 @@ from dslocal.output import Reasoning, Text, Turn
 from dslocal.output.reasoning import AnswerEvent, make_parser
 from dslocal.output.tool_calls.dsml_calls import MARK, MAX_TAG
 from dslocal.prompts import FAMILIES, Message, PlainText, Special, Thinking, ToolCall
-from dslocal.prompts.families.dsml import DSML, DsmlToolFormat
+from dslocal.prompts.families.dsml_tools import DSML, DsmlToolFormat
 from dslocal.prompts.messages import Segment
 
 WORD = 99

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dslocal.errors import UsageError
 from dslocal.output.constraint import ANY_OBJECT, OutputConstraint, check_schema, checked_schema
 from dslocal.output.schema_keywords import unknown_keywords
-from dslocal.prompts.families.dsml import DSML, DsmlToolFormat
+from dslocal.prompts.families.dsml_tools import DSML, DsmlToolFormat
 from dslocal.prompts.families.tools import (
     CALL_BEGIN,
     CALL_END,

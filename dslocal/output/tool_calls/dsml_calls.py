@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dslocal.prompts.families.dsml import DSML, DsmlToolFormat
+from dslocal.prompts.families.dsml_tools import DSML, DsmlToolFormat
 
 from .tool_call_parser import MAX_NAME, CallEvent, ToolCallArguments, ToolCallStarted
 

@@ -12,7 +12,8 @@ from dslocal.prompts.settings import Setting, Settings
 
 from .base import Family, Signs
 from .base_models import FIM
-from .dsml import V3_2_DECLARATION, Dsml, DsmlToolFormat
+from .dsml import Dsml
+from .dsml_tools import V3_2_DECLARATION, DsmlToolFormat
 from .r1 import R1
 
 CONFIG = "V3.2's generation_config.json"

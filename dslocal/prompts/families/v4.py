@@ -14,7 +14,8 @@ from dslocal.prompts.settings import Setting, Settings
 
 from .base import Family, Recommendation, Signs
 from .base_models import FIM
-from .dsml import DSML, V4_DECLARATION, Dsml, DsmlToolFormat
+from .dsml import Dsml
+from .dsml_tools import DSML, V4_DECLARATION, DsmlToolFormat
 from .r1 import R1
 
 CARD = "V4's model card"

@@ -10,7 +10,8 @@ from dslocal.prompts.messages import Thinking
 from dslocal.prompts.settings import Setting, Settings
 
 from .base import Family, Signs
-from .dsml import DSML, SYSTEM, V4_DECLARATION, Dsml, DsmlToolFormat
+from .dsml import SYSTEM, Dsml
+from .dsml_tools import DSML, V4_DECLARATION, DsmlToolFormat
 from .r1 import R1
 
 CARD = "V4.1-Flash's model card"

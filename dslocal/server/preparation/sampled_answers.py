@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dslocal import output, prompts
-from dslocal.prompts.families.dsml import DSML, DsmlToolFormat
+from dslocal.prompts.families.dsml_tools import DSML, DsmlToolFormat
 from dslocal.prompts.families.tools import CALL_BEGIN, CALL_END, CALLS_END, ToolFormat
 from dslocal.prompts.messages import SampledAnswer, SampledText
 from dslocal.server.exchange.events import CALL_KEY_LENGTH, call_key

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dslocal import output, prompts
-from dslocal.prompts.families.dsml import DsmlToolFormat
+from dslocal.prompts.families.dsml_tools import DsmlToolFormat
 from dslocal.prompts.families.marked import Marked
 from dslocal.prompts.families.tools import CALL_END, ToolFormat
 from dslocal.server.exchange.tasks import ChatTask
