@@ -10,8 +10,9 @@ are there. The text is the same, bit by bit: only the time of reading changes.
 * :mod:`.system_calls`: what Linux and macOS offer for reading ahead, behind one interface.
 * :mod:`.disk`: threads read pieces past the page cache, request them of it, or read them into it.
   The fastest way, and its number of threads, is measured on this disk and remembered.
-* :mod:`.store`: keeps experts that were read. :mod:`.own_memory` is memory of this process, which
-  :mod:`.overlay` shows to llama.cpp in place of pieces of the mapped file. Where files cannot be
+* :mod:`.store`: keeps experts that were read. :mod:`.own_memory` is memory of this process, in
+  pieces (:mod:`.piece_pool`) that :mod:`.overlay` shows to llama.cpp in place of pieces of the
+  mapped file. Where files cannot be
   read past the page cache, and on macOS, the page cache keeps them.
 * :mod:`.read_queue`: the threads. What is needed now comes first, then what a later layer is sure
   to need, then guesses, which are dropped when the next router has chosen.

@@ -20,109 +20,19 @@ from __future__ import annotations
 import mmap
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from .disk import DiskReader
 from .expert_layout import ExpertTensor, Extent
 from .overlay import Overlay
+from .piece_pool import ExpertKey, PiecePool, PieceUse, make_pools
 from .store import ExpertStore
 
 PAGE = mmap.PAGESIZE
 CHECK_SECONDS = 1.0  # between two looks at how much memory is left
-# Each expert that is kept makes two mappings; Linux allows 65,530 in a process (max_map_count).
-MAX_KEPT = 24_000
 
 _owned: set[int] = set()  # addresses of tensors, of all stores: only one may replace their pages
 _owned_lock = threading.Lock()
-
-
-class _ExpertKey(NamedTuple):
-    """An expert of a tensor."""
-
-    tensor: ExpertTensor
-    number: int
-
-    @property
-    def extent(self) -> Extent:
-        """Return where it is in the file."""
-        return self.tensor.extent(self.number)
-
-
-class _PieceUse(NamedTuple):
-    """Where an expert is kept, and when it was used last, counted in uses."""
-
-    position: int
-    used: int
-
-
-@dataclass
-class _PiecePool:
-    """Pieces of memory for experts of one size.
-
-    Attributes:
-        start: where the pieces begin in the overlay.
-        piece_bytes: of one piece.
-        n_pieces: how many there are; each takes RAM from when it is written first.
-        share: of all the memory, that this size may have.
-        kept: the experts that can be used, by layer, those used last at the end.
-        free: pieces with RAM that hold nothing.
-        given_back: pieces that had RAM before.
-        n_tried: how many pieces had RAM at some time, the first ones.
-    """
-
-    start: int
-    piece_bytes: int
-    n_pieces: int
-    share: float
-    kept: dict[int, OrderedDict[_ExpertKey, _PieceUse]] = field(default_factory=dict)
-    free: list[int] = field(default_factory=list)
-    given_back: list[int] = field(default_factory=list)
-    n_tried: int = 0
-
-    @property
-    def held_bytes(self) -> int:
-        """Return the RAM that the pieces take."""
-        return (self.n_tried - len(self.given_back)) * self.piece_bytes
-
-    def find(self, expert: _ExpertKey) -> _PieceUse | None:
-        """Return where an expert is kept."""
-        of_layer = self.kept.get(expert.tensor.layer)
-        return of_layer.get(expert) if of_layer else None
-
-    def keep(self, expert: _ExpertKey, kept: _PieceUse) -> None:
-        """Keep an expert, as the one used last."""
-        of_layer = self.kept.setdefault(expert.tensor.layer, OrderedDict())
-        of_layer[expert] = kept
-        of_layer.move_to_end(expert)
-
-    def grow(self, allowed: float) -> int | None:
-        """Return a piece that holds nothing, if there is one within the bytes allowed for all."""
-        if self.free:
-            return self.free.pop()
-        if self.held_bytes + self.piece_bytes > allowed * self.share:
-            return None
-        if self.given_back:
-            return self.given_back.pop()
-        if self.n_tried == self.n_pieces:
-            return None
-        self.n_tried += 1
-        return self.start + (self.n_tried - 1) * self.piece_bytes
-
-    def longest_unused(self) -> _ExpertKey | None:
-        """Return the expert that was not used for longest."""
-        heads = [next(iter(found.items())) for found in self.kept.values() if found]
-        return min(heads, key=lambda head: head[1].used)[0] if heads else None
-
-    def furthest_ahead(self, layer: int) -> _ExpertKey | None:
-        """Return an expert of the layer that is needed last if all follow in order after one."""
-        layers = [number for number, found in self.kept.items() if found]
-        if not layers:
-            return None
-        n_layers = max(*layers, layer) + 1
-        return next(iter(self.kept[max(layers, key=lambda one: (one - layer) % n_layers)]))
 
 
 class OwnMemory(ExpertStore):
@@ -143,13 +53,13 @@ class OwnMemory(ExpertStore):
         self._room = room
         self._lock = threading.Lock()
         self._addresses: dict[str, int] = {}
-        self._loading: dict[_ExpertKey, threading.Event] = {}
+        self._loading: dict[ExpertKey, threading.Event] = {}
         # By the address of a page that experts share: those that are kept, and where that page is.
-        self._sharers: dict[int, dict[_ExpertKey, int]] = {}
+        self._sharers: dict[int, dict[ExpertKey, int]] = {}
         self._uses = 0
         self._layer = -1  # that has chosen its experts last
         self._is_scan = False  # whether whole layers are read one after the other
-        self._pools = _pools(reader)
+        self._pools = make_pools(reader.layout)
         self._overlay = Overlay(sum(p.n_pieces * p.piece_bytes for p in self._pools.values()))
         self._allowed = 0
         self._checked = -CHECK_SECONDS
@@ -173,7 +83,7 @@ class OwnMemory(ExpertStore):
 
     def use(self, tensor: ExpertTensor, expert: int) -> int:
         """See :meth:`ExpertStore.use`."""
-        one = _ExpertKey(tensor, expert)
+        one = ExpertKey(tensor, expert)
         pool = self._pools[tensor.expert_bytes]
         with self._lock:
             kept = pool.find(one)
@@ -185,12 +95,12 @@ class OwnMemory(ExpertStore):
 
     def missing(self, tensor: ExpertTensor, expert: int) -> int:
         """See :meth:`ExpertStore.missing`."""
-        kept = self._pools[tensor.expert_bytes].find(_ExpertKey(tensor, expert))
+        kept = self._pools[tensor.expert_bytes].find(ExpertKey(tensor, expert))
         return 0 if kept else tensor.expert_bytes
 
     def fetch(self, tensor: ExpertTensor, expert: int) -> None:
         """See :meth:`ExpertStore.fetch`."""
-        one = _ExpertKey(tensor, expert)
+        one = ExpertKey(tensor, expert)
         while True:
             with self._lock:
                 if self._pools[tensor.expert_bytes].find(one):
@@ -245,7 +155,7 @@ class OwnMemory(ExpertStore):
                     pool.given_back.append(position)
             self._checked = time.monotonic()
 
-    def _piece_for(self, one: _ExpertKey) -> int | None:
+    def _piece_for(self, one: ExpertKey) -> int | None:
         """Return a piece for an expert; None where there is none for it. Holds the lock."""
         if one.tensor.name not in self._addresses or not one.extent.whole_pages().nbytes:
             return None
@@ -253,7 +163,7 @@ class OwnMemory(ExpertStore):
         position = pool.grow(self._allowed)
         return self._make_free(pool) if position is None else position
 
-    def _make_free(self, pool: _PiecePool) -> int | None:
+    def _make_free(self, pool: PiecePool) -> int | None:
         """Return the piece of an expert that is no longer kept; None if none is kept.
 
         While whole layers are read in turn, what was used last is needed last. Holds the lock.
@@ -267,7 +177,7 @@ class OwnMemory(ExpertStore):
             return None
         return pool.kept[one.tensor.layer].pop(one).position
 
-    def _fetch_into(self, one: _ExpertKey, position: int) -> None:
+    def _fetch_into(self, one: ExpertKey, position: int) -> None:
         """Read an expert into a piece of memory, and show it to llama.cpp."""
         pool, pages = self._pools[one.tensor.expert_bytes], self._pages(one)
         is_shown = False
@@ -287,7 +197,7 @@ class OwnMemory(ExpertStore):
         else:
             self._fetch_into_page_cache(one)
 
-    def _show(self, one: _ExpertKey, position: int) -> bool:
+    def _show(self, one: ExpertKey, position: int) -> bool:
         """Show an expert that was read to ``position``, and keep it. Holds the lock.
 
         Returns:
@@ -302,10 +212,10 @@ class OwnMemory(ExpertStore):
             sharers = self._sharers.setdefault(self._address(one, page), {})
             sharers[one] = position + page.start - pages.start
         self._uses += 1
-        self._pools[one.tensor.expert_bytes].keep(one, _PieceUse(position, self._uses))
+        self._pools[one.tensor.expert_bytes].keep(one, PieceUse(position, self._uses))
         return True
 
-    def _hide(self, one: _ExpertKey) -> None:
+    def _hide(self, one: ExpertKey) -> None:
         """Show the file in place of an expert, and neighbours that are kept on pages of theirs.
 
         Holds the lock.
@@ -333,13 +243,13 @@ class OwnMemory(ExpertStore):
             if not self._sharers[address]:
                 del self._sharers[address]
 
-    def _pages(self, one: _ExpertKey) -> Extent:
+    def _pages(self, one: ExpertKey) -> Extent:
         """Return the pages that an expert is shown with: all it lies on that its file has whole."""
         pages = one.extent.covering_pages()
         is_cut = pages.start + pages.nbytes > self._reader.layout.sizes[pages.file]
         return pages._replace(nbytes=pages.nbytes - PAGE) if is_cut else pages
 
-    def _fetch_rest(self, one: _ExpertKey, pages: Extent) -> None:
+    def _fetch_rest(self, one: ExpertKey, pages: Extent) -> None:
         """Read what of an expert lies on the last, incomplete page of a file."""
         extent, end = one.extent, pages.start + pages.nbytes
         rest = extent.start + extent.nbytes - end
@@ -347,31 +257,14 @@ class OwnMemory(ExpertStore):
             piece = Extent(extent.file, end, rest)
             self._reader.fetch(piece, self._address(one, piece))
 
-    def _fetch_into_page_cache(self, one: _ExpertKey) -> None:
+    def _fetch_into_page_cache(self, one: ExpertKey) -> None:
         extent = one.extent
         known = one.tensor.name in self._addresses
         self._reader.fetch(extent, self._address(one, extent) if known else 0)
 
-    def _address(self, one: _ExpertKey, piece: Extent) -> int:
+    def _address(self, one: ExpertKey, piece: Extent) -> int:
         """Return where a piece of an expert is mapped."""
         return self._addresses[one.tensor.name] + piece.start - one.tensor.start
-
-
-def _pools(reader: DiskReader) -> dict[int, _PiecePool]:
-    """Return a pool for each size of experts, by that size, with no RAM yet."""
-    tensors = [tensor for layer in reader.layout.layers.values() for tensor in layer]
-    total = sum(tensor.nbytes for tensor in tensors)
-    pools: dict[int, _PiecePool] = {}
-    start = 0
-    for size in sorted({tensor.expert_bytes for tensor in tensors}):
-        same = [tensor for tensor in tensors if tensor.expert_bytes == size]
-        share = sum(tensor.nbytes for tensor in same) / total
-        n_pieces = min(sum(tensor.n_experts for tensor in same), int(MAX_KEPT * share) + 1)
-        is_aligned = not size % PAGE and not any(tensor.start % PAGE for tensor in same)
-        piece_bytes = size if is_aligned else ((size - 2) // PAGE + 2) * PAGE
-        pools[size] = _PiecePool(start, piece_bytes, n_pieces, share)
-        start += n_pieces * pools[size].piece_bytes
-    return pools
 
 
 def _shared_pages(extent: Extent, pages: Extent) -> list[Extent]:
