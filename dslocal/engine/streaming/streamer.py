@@ -179,14 +179,14 @@ class ExpertStreamer(GraphObserver):
     def _begin_graph(self, tokens: int) -> None:
         """Take note of a new graph, which evaluates so many tokens of the model, not of drafts."""
         self._reader.check_sizes()
+        if self._graph_tokens == 1:
+            self._trial.record(self._last_choice - self._graph_began)
+        self._graph_began = time.perf_counter()  # first: _fetch_ahead compares it
         self._queue.forget_all()
         self._store.begin_graph()
         self._guessed.clear()
         self._last_layer = -1
         self._tokens = NO_TOKENS
-        if self._graph_tokens == 1:
-            self._trial.record(self._last_choice - self._graph_began)
-        self._graph_began = time.perf_counter()
         self._graph_tokens = tokens
         self._use.add(tokens=tokens)
 
