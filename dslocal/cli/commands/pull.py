@@ -15,7 +15,6 @@ from dslocal.cli.option_groups import PublishedModel, with_option_groups
 from dslocal.cli.options import AsJson, MinSpeed, Revision
 from dslocal.errors import DoesNotFitError, ExitCode, UnreachableError, UsageError
 from dslocal.files import decimal_size, stdin_is_terminal
-from dslocal.terminal.confirmation import is_confirmed
 from dslocal.terminal.sanitise import one_line, sanitise_line
 
 if TYPE_CHECKING:
@@ -277,6 +276,8 @@ def _ask(choice: DownloadChoice) -> None:
         UsageError: stdin is not a terminal.
         typer.Exit: The answer is no.
     """
+    from dslocal.terminal.confirmation import is_confirmed
+
     size = decimal_size(choice.offer.model.download)
     if not _has_user():
         raise UsageError(

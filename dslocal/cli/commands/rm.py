@@ -17,7 +17,6 @@ from dslocal.cli.completion import values as completion_values
 from dslocal.cli.options import AsJson, WithoutAsking
 from dslocal.errors import DslocalError, ExitCode, NotFoundError, UsageError
 from dslocal.files import stdin_is_terminal
-from dslocal.terminal.confirmation import is_confirmed
 
 if TYPE_CHECKING:
     from dslocal.catalog import InstalledModel
@@ -302,6 +301,7 @@ def _ask(freed: int, *, as_json: bool) -> None:
         typer.Exit: The answer is not yes.
     """
     from dslocal.files import decimal_size
+    from dslocal.terminal.confirmation import is_confirmed
 
     where = sys.stderr if as_json else sys.stdout
     if not is_confirmed(f"free {decimal_size(freed)}?", out=where):

@@ -13,7 +13,6 @@ from dslocal.cli.options import AsJson, WithoutAsking
 from dslocal.cli.parsing import OneValueCommand, SessionsGroup, refuse_options
 from dslocal.errors import ExitCode
 from dslocal.files import stdin_is_terminal
-from dslocal.terminal.confirmation import is_confirmed
 
 if TYPE_CHECKING:
     from dslocal.chat import StoredConversation
@@ -89,6 +88,7 @@ def _ask(found: Sequence[StoredConversation]) -> None:
     Raises:
         typer.Exit: The answer is not yes.
     """
+    from dslocal.terminal.confirmation import is_confirmed
     from dslocal.terminal.sanitise import one_line
 
     for saved in found:
