@@ -43,7 +43,8 @@ def load_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
         text = str(wanted.value)
         ctx = whole_number(text)
         if ctx is None or not MIN_CTX <= ctx <= trained:
-            what = "is not a number of tokens" if ctx is None else "is out of range"
+            is_number = text.removeprefix("-").isdecimal()
+            what = "is out of range" if is_number else "is not a number of tokens"
             raise UsageError(
                 f"{wanted.source}: {text:.40} {what}",
                 hint=f"this model takes {MIN_CTX} to {trained} tokens",

@@ -225,10 +225,10 @@ BAD = [
     ("max_tokens = 1.5", {}, 2, "1.5 is not a whole number"),
     ("temperature = [1]", {}, 2, "is not a number"),
     ("ctx = -5", {}, 2, "-5 is out of range"),
-    ("ctx = 1024.5", {}, 2, "1024.5 is out of range"),
+    ("ctx = 1024.5", {}, 2, "1024.5 is not a number of tokens"),
     ('model = "nothing"', {}, 3, "'nothing'"),
     ("", {"DSLOCAL_TEMPERATURE": "hot"}, 2, "DSLOCAL_TEMPERATURE: 'hot' is not a number"),
-    ("", {"DSLOCAL_CTX": "many"}, 2, "DSLOCAL_CTX: many is out of range"),
+    ("", {"DSLOCAL_CTX": "many"}, 2, "DSLOCAL_CTX: many is not a number of tokens"),
     ("", {"DSLOCAL_MODEL": "nothing"}, 3, "'nothing'"),
 ]
 
