@@ -230,7 +230,7 @@ def test_what_is_not_json_is_refused(run: Run, tmp_path: Path, data: bytes) -> N
         (("--mtp", "often"), 2, "--mtp: 'often' is not known (auto, on, off, both)"),
         (("--plot", "speed.pdf"), 2, "--plot: 'speed.pdf' is not a PNG"),
         (("--ctx", "512", "--tokens", "600"), 2, "--tokens: 600 do not fit into a context of 512"),
-        (("--repeat", "0"), 2, "Invalid value for '--repeat'"),
+        (("--repeat", "0"), 2, "--repeat: 0 is out of range"),
     ],
 )
 def test_options_that_cannot_be_meant(

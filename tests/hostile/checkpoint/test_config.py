@@ -91,7 +91,7 @@ def _files() -> Iterator[Case]:
         yield Config(name, content(CONFIG, text), "is not a JSON object")
     refusal = b'{"error": "Access to model X is restricted"}'
     yield Config("a server's message", content(CONFIG, refusal), "Access to model X")
-    yield Config("an empty object", content(CONFIG, b"{}"), "architectures is None")
+    yield Config("an empty object", content(CONFIG, b"{}"), "architectures is missing")
 
 
 def _families() -> Iterator[Case]:
