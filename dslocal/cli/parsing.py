@@ -307,7 +307,7 @@ def plain_message(error: typer.TyperException) -> str:
     A value of the wrong kind is described by Pydantic, in its own words; those are replaced.
     """
     cause: Any = error.__cause__
-    option = max(getattr(getattr(error, "param", None), "opts", [""]), key=len)
+    option = "/".join(getattr(getattr(error, "param", None), "opts", ()))
     if not option or not hasattr(cause, "errors"):
         return error.format_message()
     fault = cause.errors()[0]
