@@ -228,14 +228,17 @@ def test_other_questions_and_damage_are_refused(run: Run, small: Path) -> None:
         good + b"{}\n",
         good + b"\n",
         good + DEEP + b"\n",
-        b"[7]\n" + good.partition(b"\n")[2],
-        DEEP + b"\n" + good.partition(b"\n")[2],
     ):
         out.write_bytes(damaged)
         done = run.inside("eval", "q.jsonl", "--limit", "2", cwd=small)
         assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
         assert "is damaged (--restart starts over)" in done.stderr.decode()
         assert out.read_bytes() == damaged
+    for first in (b"[7]", DEEP):
+        out.write_bytes(first + b"\n" + good.partition(b"\n")[2])
+        done = run.inside("eval", "q.jsonl", "--limit", "2", cwd=small)
+        assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+        assert "is not a results file" in done.stderr.decode()
     out.write_bytes(good)
     (small / "q.jsonl").write_text(json.dumps(PROBLEMS[0]))
     assert "other settings: questions " in run.inside("eval", "q.jsonl", cwd=small).stderr.decode()
