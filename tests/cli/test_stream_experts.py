@@ -9,8 +9,8 @@ from support.cli.running import Run
 
 GREEDY = ["--temperature", "0", "--no-math", "--cold", "--max-tokens", "24", "--mtp", "off"]
 FIELDS = [
-    "read_bytes_per_token",
     "needed_bytes_per_token",
+    "read_bytes_per_token",
     "hit_rate",
     "waited_s_per_token",
     "guessed",
