@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dslocal.engine.streaming.disk import ReadingWay
+    from dslocal.engine.streaming.disk.reader import ReadingWay
     from dslocal.engine.streaming.expert_layout import Extent
 
 DISK_SECONDS = 1.5  # that the disk is measured for, each time
@@ -19,7 +19,7 @@ BUSY_BYTES = 48 << 20  # that each core reads meanwhile, again and again
 
 def record_reads() -> list[tuple[float, float]]:
     """Return a list that grows by the begin and end of each read past the page cache."""
-    from dslocal.engine.streaming.disk import DiskReader
+    from dslocal.engine.streaming.disk.reader import DiskReader
 
     read, times = DiskReader.read_direct, []
 
@@ -45,7 +45,7 @@ def disk_rate(path: Path, way: ReadingWay) -> float:
     """Return the bytes a second that the disk gives to reads of single experts, at random."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from dslocal.engine.streaming.disk import DiskReader
+    from dslocal.engine.streaming.disk.reader import DiskReader
     from dslocal.engine.streaming.expert_layout import read_layout
     from dslocal.engine.streaming.system_calls import LinuxCalls, page_buffer
 

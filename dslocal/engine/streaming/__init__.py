@@ -8,17 +8,19 @@ are there. The text is the same, bit by bit: only the time of reading changes.
 
 * :mod:`.expert_layout`: where each expert's matrices are, from the headers of all files.
 * :mod:`.system_calls`: what Linux and macOS offer for reading ahead, behind one interface.
-* :mod:`.disk`: threads read pieces past the page cache, request them of it, or read them into it.
-  The fastest way, and its number of threads, is measured on this disk and remembered.
+* :mod:`.disk.reader`: threads read pieces past the page cache, request them of it, or read them
+  into it.
+  :mod:`.disk.measurement` finds the fastest way on this disk, and its number of threads.
 * :mod:`.store`: keeps experts that were read. :mod:`.own_memory` is memory of this process, in
   pieces (:mod:`.piece_pool`) that :mod:`.overlay` shows to llama.cpp in place of pieces of the
-  mapped file. Where files cannot be
-  read past the page cache, and on macOS, the page cache keeps them.
+  mapped file. Where files cannot be read past the page cache, and on macOS, the page cache keeps
+  them.
 * :mod:`.read_queue`: the threads. What is needed now comes first, then what a later layer is sure
   to need, then guesses, which are dropped when the next router has chosen.
 * :mod:`.streamer`: sees the graph. It pauses after a router's choice, whose matrices are queued in
   the order of multiplication, and before each multiplication until that matrix is there: the
-  second matrix is read while the first is multiplied with.
+  second matrix is read while the first is multiplied with. :mod:`.tensor_places` finds where
+  llama.cpp has the matrices.
 * :mod:`.lookahead`: the next layer's router on the present hidden state and what is added to it on
   average; V4's first layers choose by the token's id, which is certain: they are read before the
   graph begins. Guesses stay only if tokens are quicker with them.

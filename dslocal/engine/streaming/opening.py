@@ -15,7 +15,8 @@ from dslocal.plan.load_config import LoadConfig
 from dslocal.plan.machine import probe
 from dslocal.plan.memory.placement import EMBEDDINGS, OUTPUT, placed_tensors
 
-from .disk import DiskReader, ReadingWay, best_way, rate_under_load
+from .disk.measurement import best_way, rate_under_load
+from .disk.reader import DiskReader, ReadingWay
 from .expert_layout import ExpertLayout, Extent, read_layout
 from .lookahead import LookAhead
 from .own_memory import OwnMemory

@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from .disk import DiskReader
+from .disk.reader import DiskReader
 from .expert_layout import ExpertTensor, Extent
 from .overlay import Overlay
 from .piece_pool import ExpertKey, PiecePool, PieceUse, make_pools

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from .disk import DiskReader
+from .disk.reader import DiskReader
 from .expert_layout import Extent
 from .read_queue import ReadQueue, Urgency
 

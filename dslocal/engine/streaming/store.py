@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from .disk import DiskReader
+from .disk.reader import DiskReader
 from .expert_layout import ExpertTensor
 
 

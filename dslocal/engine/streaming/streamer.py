@@ -29,19 +29,18 @@ from dslocal.engine.graph.graph_tensor import (
     tensor_at,
     weight_name,
 )
-from dslocal.gguf import libraries
 from dslocal.types import StreamingUse
 
-from .disk import DiskReader, ReadingWay
-from .expert_layout import ExpertTensor, Extent
+from .disk.reader import DiskReader, ReadingWay
+from .expert_layout import ExpertTensor
 from .lookahead import LookAhead, Trial
 from .read_queue import MAX_GUESSES, ReadGroup, ReadQueue, Urgency
 from .store import ExpertStore
+from .tensor_places import TensorPlaces
 
 CHOICE = b"ffn_moe_topk-"  # the node with the chosen experts: int32 [tokens, used]
 ROUTER = b"ffn_moe_logits-"  # the router's multiplication; its input is the hidden state
 HEAD_BYTES = NAME_OFFSET + len(ROUTER) - OP_OFFSET  # of a node: its operation up to its name
-MAPPED = b"_Mapped"  # ends the name of a buffer that is a mapped file
 MOST_EXPERTS = 0.5  # the share of a layer's experts from which on the whole next layer is read
 MAX_GUESS_TOKENS = 8  # tokens of a batch for which single experts are guessed
 SURE = 0.9  # the share of right guesses from which on all threads read them
@@ -89,18 +88,10 @@ class ExpertStreamer(GraphObserver):
         self.selection = NodeSelection(operation("MUL_MAT_ID"), (CHOICE, ROUTER))
         self._multiplication = bytes(ctypes.c_int(self.selection.operation))
         self._lookup = operation("GET_ROWS")
-        pointer = ctypes.c_void_p
-        self._buffer_name = libraries.symbol("ggml_backend_buffer_name", ctypes.c_char_p, pointer)
-        self._buffer_base = libraries.symbol("ggml_backend_buffer_get_base", pointer, pointer)
-        self._buffer_size = libraries.symbol(
-            "ggml_backend_buffer_get_size", ctypes.c_size_t, pointer
-        )
         self._tensors = {t.name: t for layer in self._layout.layers.values() for t in layer}
         self._order = {layer: list(found) for layer, found in self._layout.layers.items()}
         self._by_token = [layer for layer in self._order if look_ahead.chooses_by_token(layer)]
-        self._placed: set[str] = set()  # tensors of which it is known where llama.cpp has them
-        self._addresses: dict[str, int] = {}  # where tensors are mapped, also those to come
-        self._elsewhere: set[str] = set()  # tensors that are not in mapped memory, but on a GPU
+        self._places = TensorPlaces(self._layout, store.place)
         self._groups: dict[str, ReadGroup] = {}  # what each tensor's multiplication waits for
         self._router_inputs: dict[int, int] = {}
         self._guessed: dict[int, set[int]] = {}  # experts by layer, of the present graph
@@ -197,7 +188,7 @@ class ExpertStreamer(GraphObserver):
         if guessed:
             self._count_guesses(len(guessed), len(guessed.intersection(experts)))
         for tensor in self._order[layer]:
-            if tensor.name not in self._elsewhere:
+            if not self._places.is_elsewhere(tensor):
                 reads = self._missing_reads(tensor, experts)
                 self._groups[tensor.name] = self._queue.submit(reads, Urgency.NOW, layer)
 
@@ -218,7 +209,7 @@ class ExpertStreamer(GraphObserver):
                 reads.append(partial(self._store.fetch, tensor, expert))
             needed += tensor.expert_bytes
             missing += absent
-        if tensor.name in self._placed:
+        if self._places.is_seen(tensor):
             self._use.add(needed_bytes=needed, missing_bytes=missing)
         return reads
 
@@ -256,7 +247,7 @@ class ExpertStreamer(GraphObserver):
         """Queue reads for a later layer, as far as llama.cpp has that mapped, and so may use it."""
         listed = list(experts)
         for tensor in self._order[layer]:
-            if tensor.name in self._addresses and tensor.name not in self._elsewhere:
+            if self._places.is_mapped(tensor):
                 reads = [partial(self._fetch_ahead, tensor, expert) for expert in listed]
                 self._queue.submit(reads, urgency, layer)
 
@@ -267,7 +258,7 @@ class ExpertStreamer(GraphObserver):
             graph = self._graph_began
             self._store.fetch(tensor, expert)
             is_in_time = self._last_layer < tensor.layer and self._graph_began == graph
-            if tensor.name in self._placed and is_in_time:  # else it was counted as missing
+            if self._places.is_seen(tensor) and is_in_time:  # else it was counted as missing
                 self._use.add(ahead_bytes=absent)
 
     def _before_multiplication(self, node: GraphTensor) -> bool:
@@ -276,9 +267,9 @@ class ExpertStreamer(GraphObserver):
         tensor = self._tensors.get(weight_name(weight.name))
         if tensor is None:
             return False
-        if tensor.name not in self._placed and b"#" not in weight.name:
+        if not self._places.is_seen(tensor) and b"#" not in weight.name:
             self._note_place(tensor, weight)
-        if tensor.name in self._elsewhere:
+        if self._places.is_elsewhere(tensor):
             return False
         self._wait_for(tensor)
         return any(
@@ -288,15 +279,10 @@ class ExpertStreamer(GraphObserver):
 
     def _note_place(self, tensor: ExpertTensor, weight: GraphTensor) -> None:
         """Take note of where llama.cpp has a tensor, the first time that it comes."""
-        is_expected = self._addresses.get(tensor.name, weight.data) == weight.data
-        if not self._is_mapped(weight) or not is_expected:
-            self._elsewhere.add(tensor.name)
-            return
-        self._placed.add(tensor.name)
-        self._place_file(tensor.extent(0), weight)
-        self._order[tensor.layer] = sorted(  # those that have come keep their order
-            self._order[tensor.layer], key=lambda one: one.name not in self._placed
-        )
+        if self._places.note(tensor, weight):
+            self._order[tensor.layer] = sorted(  # those that have come keep their order
+                self._order[tensor.layer], key=lambda one: not self._places.is_seen(one)
+            )
 
     def _note_router(self, node: GraphTensor) -> None:
         """Take note of where a router's input is, and the first time, of where its weights are."""
@@ -304,31 +290,9 @@ class ExpertStreamer(GraphObserver):
         if layer not in self._router_inputs:
             weight = tensor_at(node.src[0])
             stored = self._layout.tensors.get(weight_name(weight.name))
-            if stored and self._is_mapped(weight):
-                self._place_file(stored.extent, weight)
+            if stored:
+                self._places.note_neighbour(stored.extent, weight)
         self._router_inputs[layer] = node.src[1]
-
-    def _is_mapped(self, weight: GraphTensor) -> bool:
-        name = self._buffer_name(weight.buffer) if weight.buffer else b""
-        return (name or b"").endswith(MAPPED)
-
-    def _place_file(self, piece: Extent, weight: GraphTensor) -> None:
-        """Place the experts that are mapped with a weight: they are read before the graph has them.
-
-        A buffer is a piece of its file's mapping, from the first of its tensors to the last.
-
-        Args:
-            piece: Where the file has the weight.
-            weight: The weight, in mapped memory.
-        """
-        begin = self._buffer_base(weight.buffer)
-        end = begin + self._buffer_size(weight.buffer)
-        for tensor in self._tensors.values():
-            address = weight.data + tensor.start - piece.start
-            is_inside = begin <= address and address + tensor.nbytes <= end
-            if tensor.file == piece.file and is_inside and tensor.name not in self._addresses:
-                self._addresses[tensor.name] = address
-                self._store.place(tensor, address)
 
     def _wait_for(self, tensor: ExpertTensor) -> None:
         group = self._groups.pop(tensor.name, None)

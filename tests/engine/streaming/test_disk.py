@@ -16,8 +16,9 @@ from support.engine.expert_models import write_moe
 from support.engine.streaming import ColdCalls
 
 from dslocal import home
-from dslocal.engine.streaming import disk
-from dslocal.engine.streaming.disk import DiskReader, ReadingWay, best_way
+from dslocal.engine.streaming.disk import measurement
+from dslocal.engine.streaming.disk.measurement import best_way
+from dslocal.engine.streaming.disk.reader import DiskReader, ReadingWay
 from dslocal.engine.streaming.expert_layout import ExpertLayout, Extent, read_layout
 from dslocal.engine.streaming.opening import disk_way
 from dslocal.engine.streaming.resident import MappedFiles, keep_resident
@@ -114,7 +115,7 @@ def test_the_fastest_way_is_remembered(
         is_disturbed = len(measured) <= 8 and way.method == "request"
         return rates.get(measured[-1], 50e6) / (2 if is_disturbed else 1)
 
-    monkeypatch.setattr(disk, "_measure", measure)
+    monkeypatch.setattr(measurement, "_measure", measure)
     with DiskReader(layout, ColdCalls()) as reader:
         mapped = MappedFiles(reader)
         assert best_way(reader, mapped.addresses) == ReadingWay("read", 32, 104e6)
@@ -135,7 +136,7 @@ def test_reading_past_the_page_cache_is_preferred(
     def measure(reader: DiskReader, sample: Any, way: ReadingWay, seconds: float) -> float:
         return past if way.method == "direct" else cached
 
-    monkeypatch.setattr(disk, "_measure", measure)
+    monkeypatch.setattr(measurement, "_measure", measure)
     with DiskReader(layout, ColdCalls(direct=past > 0)) as reader:
         mapped = MappedFiles(reader)
         assert best_way(reader, mapped.addresses).method == method
@@ -145,12 +146,12 @@ def test_pieces_of_several_lengths_are_measured(
     layout: ExpertLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Proves that a longer piece may follow a shorter one, as in a file of mixed quantizations."""
-    monkeypatch.setattr(disk, "MIN_SAMPLE_BYTES", 1)
+    monkeypatch.setattr(measurement, "MIN_SAMPLE_BYTES", 1)
     sample = [(Extent(0, 0, nbytes), 0) for nbytes in (4096, 65536, 8192)]
     with DiskReader(layout, LinuxCalls()) as reader:
         if not reader.is_direct:
             pytest.skip("this file system has no O_DIRECT")
-        assert disk._measure(reader, sample, ReadingWay("direct", 1), 9.0) > 0
+        assert measurement._measure(reader, sample, ReadingWay("direct", 1), 9.0) > 0
 
 
 def test_what_is_read_past_the_page_cache_is_what_the_file_has(layout: ExpertLayout) -> None:
@@ -178,12 +179,12 @@ def test_forecasts_take_what_the_disk_gives_now_while_all_cores_compute(
         is_busy = threading.active_count() == at_rest + cores
         return now if is_busy else 100e6
 
-    monkeypatch.setattr(disk, "_measure", measure)
-    for _ in range(disk.RUNS + 2):
+    monkeypatch.setattr(measurement, "_measure", measure)
+    for _ in range(measurement.RUNS + 2):
         way = disk_way(layout.files[0], cores)
         assert way is not None
         assert way.rate == expected
-    [entry] = home.read_state(disk.STATE).values()
+    [entry] = home.read_state(measurement.STATE).values()
     assert set(entry["rates"].values()) == {100e6}
     assert threading.active_count() == at_rest
 
@@ -191,12 +192,12 @@ def test_forecasts_take_what_the_disk_gives_now_while_all_cores_compute(
 def test_what_the_disk_gives_now_is_measured(
     layout: ExpertLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(disk, "MIN_SAMPLE_BYTES", 1)
+    monkeypatch.setattr(measurement, "MIN_SAMPLE_BYTES", 1)
     calls = ColdCalls(direct=True)
     with DiskReader(layout, calls) as reader:
         mapped = MappedFiles(reader)
         for way in (ReadingWay("direct", 2), ReadingWay("request", 2)):
-            assert disk.rate_under_load(reader, mapped.addresses, way, 1) > 0
+            assert measurement.rate_under_load(reader, mapped.addresses, way, 1) > 0
     experts = sum(len(tensors) * tensors[0].n_experts for tensors in layout.layers.values())
     assert len(calls.read_direct) == len(calls.requested) == experts
 
@@ -205,7 +206,7 @@ def test_too_few_bytes_to_measure_are_not_remembered(layout: ExpertLayout) -> No
     with DiskReader(layout, ColdCalls()) as reader:
         mapped = MappedFiles(reader)
         assert best_way(reader, mapped.addresses) == ReadingWay()
-    assert home.read_state(disk.STATE) == {}
+    assert home.read_state(measurement.STATE) == {}
 
 
 RATE = {"request 8": 1e9}
@@ -225,12 +226,12 @@ DAMAGED = {
 def test_what_is_damaged_is_not_believed(
     layout: ExpertLayout, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(disk, "_measure", lambda *_, **__: 100e6)
+    monkeypatch.setattr(measurement, "_measure", lambda *_, **__: 100e6)
     with DiskReader(layout, ColdCalls()) as reader:
         mapped = MappedFiles(reader)
         found = best_way(reader, mapped.addresses)
-        key = next(iter(home.read_state(disk.STATE)))
-        file = home.state_dir() / f"{disk.STATE}.json"
+        key = next(iter(home.read_state(measurement.STATE)))
+        file = home.state_dir() / f"{measurement.STATE}.json"
         file.write_text(json.dumps({key: DAMAGED[name]}))
         assert best_way(reader, mapped.addresses) == found
         assert json.loads(file.read_text())[key]["runs"] == 1

@@ -14,7 +14,7 @@ from support.engine.streaming import PROMPT
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.graph import EvalCallback, GraphObserver, NodeValues
 from dslocal.engine.graph.graph_tensor import NAME_OFFSET, tensor_at
-from dslocal.engine.streaming.disk import DiskReader
+from dslocal.engine.streaming.disk.reader import DiskReader
 from dslocal.engine.streaming.expert_layout import read_layout
 from dslocal.engine.streaming.lookahead import TRIAL_TOKENS, LookAhead, Trial
 from dslocal.engine.streaming.resident import MappedFiles

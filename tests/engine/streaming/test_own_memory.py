@@ -17,7 +17,7 @@ from support.engine.streaming import PROMPT, ColdCalls, greedy_logits, loaded, s
 
 from dslocal.engine import LlamaContext, LlamaModel
 from dslocal.engine.streaming import opening, own_memory
-from dslocal.engine.streaming.disk import DiskReader
+from dslocal.engine.streaming.disk.reader import DiskReader
 from dslocal.engine.streaming.expert_layout import ExpertLayout, ExpertTensor, read_layout
 from dslocal.engine.streaming.overlay import Overlay
 from dslocal.engine.streaming.own_memory import PAGE, OwnMemory
