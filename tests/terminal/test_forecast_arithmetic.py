@@ -28,13 +28,9 @@ from dslocal.plan.machine.machine import Gpu, Machine
 from dslocal.plan.machine.remote import RemoteDevice
 from dslocal.plan.overrides import NO_OVERRIDES, Overrides
 from dslocal.plan.speed import CPU_EFFICIENCY, Rates, TypeRate, rates_for
+from dslocal.terminal.reports.arithmetic.figures import Row, figure
+from dslocal.terminal.reports.arithmetic.forecast_rows import forecast_rows, kv_cache_split
 from dslocal.terminal.reports.fit_arithmetic import kv_cache_lines
-from dslocal.terminal.reports.forecast_arithmetic import (
-    Row,
-    figure,
-    forecast_rows,
-    kv_cache_split,
-)
 from dslocal.terminal.reports.speed_text import short_number
 
 V4 = "deepseek-v4-flash"

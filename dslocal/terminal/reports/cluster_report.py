@@ -11,14 +11,10 @@ from dslocal.plan.assessment import Assessment
 from dslocal.plan.cluster.spread import Share
 from dslocal.terminal.sanitise import one_line
 
+from .arithmetic.forecast_rows import forecast_rows, kv_cache_split, spread_rows
+from .arithmetic.rate_rows import device_rate_rows
 from .fit_arithmetic import kv_cache_lines
 from .fit_report import machine_line
-from .forecast_arithmetic import (
-    device_rate_rows,
-    forecast_rows,
-    kv_cache_split,
-    spread_rows,
-)
 
 INDENT = "  "
 GB = 1e9

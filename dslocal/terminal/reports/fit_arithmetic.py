@@ -17,7 +17,8 @@ from dslocal.plan.memory.published_attention import LLM_67B, PUBLISHED, V2, save
 from dslocal.plan.memory.shape import shape_of
 from dslocal.plan.speed import Rates
 
-from .forecast_arithmetic import figure, forecast_rows, kv_cache_split, print_rows
+from .arithmetic.figures import figure, print_rows
+from .arithmetic.forecast_rows import forecast_rows, kv_cache_split
 from .plain_console import plain_console, print_unpadded
 
 ATTENTION_KINDS = ("MHA", "GQA", "MQA", "MLA", "CSA")
