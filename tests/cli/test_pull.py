@@ -118,6 +118,17 @@ def test_a_ready_made_file_is_downloaded_used_and_removed(
     assert run.inside("ask", "-m", "nano-gguf", "x").returncode == 3
 
 
+def test_a_place_that_cannot_be_written_is_found_before_the_download(
+    run: Run, hub: LocalHub
+) -> None:
+    hub.add("me/nano-GGUF", {"nano-Q8_0.gguf": models_of(run)})
+    (run.home / "state" / "models").symlink_to("/sys/kernel")  # nobody can make a file there
+    done = run.inside("pull", "me/nano-GGUF", "--json")
+    assert done.returncode == 1
+    assert b"models: cannot be written to: Permission denied" in done.stderr
+    assert hub.complete_fetches("nano-Q8_0.gguf") == 0
+
+
 def models_of(run: Run) -> Path:
     """nano's own GGUF, converted in ``run``'s home."""
     with pytest.MonkeyPatch.context() as patch:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dslocal.api.arguments.argument_types import FLAG, FUNCTION, PATH, TEXT, TEXTS, WHOLE_NUMBER
 from dslocal.api.arguments.sizes import size_in_bytes
+from dslocal.api.arguments.writable import require_writable_folder
 from dslocal.errors import ConversionError, NotFoundError, UsageError
 from dslocal.plan.mtp_file import SUFFIX as SIDECAR_SUFFIX
 
@@ -144,13 +145,22 @@ def given_imatrix(imatrix: str | Path | None) -> Imatrix | None:
 
 @contextmanager
 def output_folder(targets: Sequence[Path]) -> Iterator[None]:
-    """Create the folder of the outputs if it is new; remove it again if nothing was written."""
+    """Create the folder of the outputs if it is new; remove it again if nothing was written.
+
+    Raises:
+        ConversionError: It cannot be made, or no file can be made in it. That is found before a
+            checkpoint is fetched or a text is evaluated.
+    """
     folder = targets[0].parent
     is_new = not folder.exists()
     try:
         folder.mkdir(exist_ok=True)
     except OSError as e:
         raise ConversionError(f"{folder}: cannot be made: {e.strerror}") from e
+    try:
+        require_writable_folder(folder)
+    except OSError as e:
+        raise ConversionError(f"{folder}: cannot be written to: {e.strerror}") from e
     try:
         yield
     except BaseException:

@@ -162,6 +162,7 @@ def _plan(file: ModelFile, placement: PlacementOptions, *, drafts: bool) -> Plan
 
 
 def _check_plot(plot: Path | None) -> None:
+    from dslocal.api.arguments.writable import require_writable
     from dslocal.terminal.reports import bench_report
 
     if plot is None:
@@ -169,6 +170,7 @@ def _check_plot(plot: Path | None) -> None:
     if plot.suffix.lower() != ".png":
         raise UsageError(f"--plot: {plot.name!r:.80} is not a PNG", hint="for example speed.png")
     bench_report.require_plotting()
+    require_writable(plot)
 
 
 def _check_tokens(tokens: int, depths: list[int], planned: Plan) -> None:

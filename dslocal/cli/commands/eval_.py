@@ -114,6 +114,7 @@ def evaluate(
     command to continue an interrupted run.
     """
     from dslocal import prompts
+    from dslocal.api.arguments.writable import require_writable
     from dslocal.cli import session_setup, user_settings
     from dslocal.cli.measuring.evaluation_run import EvaluationRun
     from dslocal.evaluation import results
@@ -121,6 +122,8 @@ def evaluate(
     from dslocal.evaluation.scores import score
 
     problems, digest = read_problems(file)
+    if out is not None:
+        require_writable(out)  # before a checkpoint is converted
     prepared = session_setup.prepare_chosen_model(engine, model, family)
     chosen, think = prompts.choose_effort(prepared.family, effort, think)
     prepared = replace(prepared, family=chosen)

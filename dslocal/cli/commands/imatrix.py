@@ -11,7 +11,7 @@ import typer
 
 from dslocal.cli.option_groups import NamedModel, with_option_groups
 from dslocal.cli.options import AsJson, EvaluatedTexts, EvaluatedTokens, FamilyFlag, ReplaceFile
-from dslocal.errors import NotFoundError, UsageError
+from dslocal.errors import UsageError
 
 if TYPE_CHECKING:
     from dslocal.api.quantization.importance import ImatrixReport
@@ -59,8 +59,10 @@ def imatrix(
     """
     from dslocal.cli import session_setup
 
+    _check_output(output or Path(SUFFIX), overwrite=force)  # before a checkpoint is converted
     file = session_setup.prepare_model(model.name, family, remember=False)
-    out = _checked_output(output or Path(f"{file.path.stem}{SUFFIX}"), overwrite=force)
+    out = output or Path(f"{file.path.stem}{SUFFIX}")
+    _check_output(out, overwrite=force)
     from dslocal.api.quantization.importance import ImatrixJob, make_imatrix
     from dslocal.terminal.progress_line import ProgressLine
 
@@ -85,14 +87,19 @@ def imatrix(
         _print_report(report)
 
 
-def _checked_output(out: Path, *, overwrite: bool) -> Path:
-    if not out.parent.is_dir():
-        raise NotFoundError(f"{out.parent}: no such folder")
-    if out.is_dir():
-        raise UsageError(f"{out} is a folder")
+def _check_output(out: Path, *, overwrite: bool) -> None:
+    """Refuse an output that cannot be written, before anything is measured.
+
+    Raises:
+        UsageError: It is there already, or is a folder.
+        NotFoundError: Its folder does not exist.
+        OSError: Its folder cannot be written to.
+    """
+    from dslocal.api.arguments.writable import require_writable
+
+    require_writable(out, is_replaced=True)
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists already", hint="add --force to replace it")
-    return out
 
 
 def _fields(report: ImatrixReport) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def quality(
     log-probabilities stay on the disk until dslocal rm --logits deletes them. Repeat the command to
     continue an interrupted run.
     """
+    from dslocal.api.arguments.writable import require_writable
     from dslocal.cli.measuring.quality_run import QualityRun
     from dslocal.terminal.reports import quality_report
 
@@ -81,6 +82,9 @@ def quality(
         )
     if plot is not None:
         quality_report.require_plot(plot)
+        require_writable(plot)
+    if output is not None and not output.exists():  # a whole one is only read
+        require_writable(output)
     run = QualityRun(models or [None], reference, evaluated, output, force, family)
     measured = run.measure()
     if as_json:

@@ -9,7 +9,7 @@ from dslocal import catalog, home
 from dslocal.catalog import InstalledModel
 from dslocal.catalog.downloads.download_choice import DownloadChoice
 from dslocal.catalog.downloads.offers import DownloadMethod
-from dslocal.catalog.inventory import Provenance
+from dslocal.catalog.inventory import Provenance, locked_inventory
 from dslocal.catalog.locations import PublishedLocation
 from dslocal.errors import NotFoundError
 
@@ -66,6 +66,8 @@ def pull_model(
     try:
         installed = find_equivalent(f"{location.name}:{quant}", choice.offer.method)
         if installed is None:
+            with locked_inventory():
+                pass  # where it cannot be written, that is found before the download
             bring = _download if choice.offer.method == "ready-made" else _convert
             installed = bring(location, choice, shown)
             catalog.add_installed(installed)
