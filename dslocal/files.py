@@ -299,14 +299,19 @@ def utf8_text(data: bytes) -> str:
     A byte order mark of UTF-8, which Windows editors put first, is left out.
 
     Raises:
-        ValueError: It is not UTF-8. UTF-16 and UTF-32, which such editors write too, are named.
+        UnicodeError: It is not UTF-8. The message says so in words of its own, not in Python's.
+        ValueError: It is UTF-16 or UTF-32, which such editors write too.
     """
     wide = next((name for mark, name in _WIDE_MARKS if data.startswith(mark)), "")
     if not wide and b"\0" in data[:4]:
         wide = "UTF-16"  # without a mark: every other byte of ASCII text is 0
     if wide:
         raise ValueError(f"it is {wide} text: save it as UTF-8")
-    return data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+    try:
+        return data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+    except UnicodeDecodeError as e:
+        line = 1 + e.object.count(b"\n", 0, e.start)
+        raise UnicodeError(f"line {line:,} is not UTF-8 text: save it as UTF-8") from None
 
 
 def json_integer(digits: str) -> int:

@@ -218,8 +218,6 @@ def _read_text(file: Path) -> str:
         return utf8_text(content)
     except OSError as e:
         raise DslocalError(f"{file}: cannot be read: {e.strerror}") from e
-    except UnicodeDecodeError as e:
-        raise DslocalError(f"{file}: cannot be read: byte {e.start} is not UTF-8") from None
     except ValueError as e:
         raise DslocalError(f"{file}: cannot be read: {e}") from None
 

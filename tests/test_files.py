@@ -101,7 +101,7 @@ def test_a_json_object_is_read(tmp_path: Path) -> None:
     [
         (b"[]", "not a JSON object"),
         (b"{", "Expecting property name"),
-        (b"\xff", "can't decode"),
+        (b"\xff", "is not UTF-8 text"),
         (b'{"a":' * 100_000, "nested too deep|more than"),
         (b'{"a": "' + b"x" * 1000 + b'"}', "more than 1,000 bytes"),
     ],

@@ -72,7 +72,7 @@ def chosen_engine(options: EngineOptions) -> EngineChoice | None:
     address = engine_at(
         str(found.value),
         key_file=str(key_file.value) if key_file else None,
-        source=found.source,
+        source=found.place,
     )
     tokenizer = user_settings.configured("tokenizer")
     named = options.tokenizer or (str(tokenizer.value) if tokenizer else None)

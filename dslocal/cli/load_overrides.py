@@ -46,7 +46,7 @@ def load_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
             is_number = text.removeprefix("-").isdecimal()
             what = "is out of range" if is_number else "is not a number of tokens"
             raise UsageError(
-                f"{wanted.source}: {text:.40} {what}",
+                f"{wanted.place}: {text:.40} {what}",
                 hint=f"this model takes {MIN_CTX} to {trained} tokens",
             )
     chosen = option_overrides(options, ctx)
@@ -93,7 +93,7 @@ def _engine_context(option: int | None) -> int | None:
     text = str(wanted.value)
     tokens = whole_number(text)
     if tokens is None or tokens < MIN_CTX:
-        raise UsageError(f"{wanted.source}: {text:.40} is out of range", hint=f"{MIN_CTX} or more")
+        raise UsageError(f"{wanted.place}: {text:.40} is out of range", hint=f"{MIN_CTX} or more")
     return tokens
 
 

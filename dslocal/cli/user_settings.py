@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -50,10 +51,22 @@ VARIABLES = (
 
 
 class ConfiguredValue(NamedTuple):
-    """A value that was configured, and where: a variable or a file."""
+    """A value that was configured, and where: a variable or a file.
+
+    Attributes:
+        value: The value.
+        source: The option, the variable or the file.
+        key: Its key in the file; empty where the source names it.
+    """
 
     value: Any
     source: str
+    key: str = ""
+
+    @property
+    def place(self) -> str:
+        """Return what an error calls it."""
+        return f"{self.source}: {self.key}" if self.key else self.source
 
 
 def configured(name: str) -> ConfiguredValue | None:
@@ -74,7 +87,7 @@ def configured(name: str) -> ConfiguredValue | None:
             )
     if name not in content:
         return None
-    return ConfiguredValue(as_configured(name, content[name]), str(file))
+    return ConfiguredValue(as_configured(name, content[name]), str(file), name)
 
 
 def as_configured(name: str, value: Any) -> Any:
@@ -115,7 +128,7 @@ def fast_enough(option: float | None = None) -> float:
         speed = -1.0
     if isinstance(wanted.value, bool) or not 0 <= speed <= MAX_SPEED:
         raise UsageError(
-            f"{wanted.source}: {wanted.value!r:.40} is not a speed",
+            f"{wanted.place}: {wanted.value!r:.40} is not a speed",
             hint="give tokens per second, for example 8",
         )
     return speed
@@ -136,7 +149,7 @@ def disk_cache_bytes(option: str | None = None) -> int:
     try:
         return size_in_bytes(str(wanted.value), least=0)
     except UsageError as e:
-        raise UsageError(f"{wanted.source}: {e}", hint=e.hint) from None
+        raise UsageError(f"{wanted.place}: {e}", hint=e.hint) from None
 
 
 def sampling_settings(
@@ -161,7 +174,7 @@ def sampling_settings(
             value = template.settings[name]
             settings = settings.with_value(name, value, f"template {template.name}")
         elif found := configured(name):
-            settings = settings.with_value(name, *found)
+            settings = settings.with_value(name, found.value, found.source)
     return settings
 
 
@@ -205,15 +218,24 @@ def configured_context(option: int | None) -> int | None:
     text = str(found.value)
     tokens = whole_number(text)
     if tokens is None:
-        raise UsageError(f"{found.source}: {text:.40} is not a number of tokens")
+        raise UsageError(f"{found.place}: {text:.40} is not a number of tokens")
     return tokens
 
 
 def plan_overrides() -> Overrides:
     """Return what the environment and config.toml decide about every model that is planned."""
-    return replace(
-        overrides(configured_context(None), names=FLAG_NAMES), stream_experts=streaming_mode(None)
-    )
+    chosen = overrides(configured_context(None), names=names_in_errors(None))
+    return replace(chosen, stream_experts=streaming_mode(None))
+
+
+def names_in_errors(ctx: int | None) -> Mapping[str, str]:
+    """Return what errors call the settings of :func:`overrides`, wherever the context comes from.
+
+    Args:
+        ctx: What ``--ctx`` says.
+    """
+    found = given_or_configured("ctx", ctx)
+    return {**FLAG_NAMES, "n_ctx": found.place} if found else FLAG_NAMES
 
 
 def option_overrides(options: LoadOptions, ctx: int | None) -> Overrides:
@@ -244,7 +266,7 @@ def streaming_mode(option: str | None) -> bool | None:
         UsageError: The mode is not known.
     """
     found = given_or_configured("stream_experts", option)
-    return streams_experts(str(found.value), found.source) if found else None
+    return streams_experts(str(found.value), found.place) if found else None
 
 
 def chosen_workers(option: str | None) -> tuple[str, ...]:
@@ -258,7 +280,7 @@ def chosen_workers(option: str | None) -> tuple[str, ...]:
         return ()
     value = found.value
     named = [str(each) for each in value] if isinstance(value, list) else str(value)
-    return workers(named, found.source)
+    return workers(named, found.place)
 
 
 def wanted_context(header: GgufHeader, chosen: Overrides) -> int:

@@ -92,7 +92,7 @@ def _parse(path: Path, number: int, line: bytes) -> Any:
             parse_float=_Numeral,
             parse_constant=_Numeral,
         )
-    except UnicodeDecodeError:
+    except UnicodeError:
         _refuse(path, number, "is not UTF-8 text")
     except ValueError as e:
         _refuse(path, number, f"is not JSON: {getattr(e, 'msg', e)}")

@@ -113,6 +113,20 @@ def test_wide_text_is_refused(own_home: Path, name: str, encoding: str) -> None:
         READERS[name](own_home, encoding)
 
 
+@pytest.mark.parametrize("name", ["config.toml", "models.yaml", "a recipe"])
+def test_other_text_is_refused_in_words_of_our_own(
+    own_home: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "written", _damaged)
+    with pytest.raises(DslocalError, match="line 2 is not UTF-8 text: save it as UTF-8"):
+        READERS[name](own_home, "utf-8")
+
+
+def _damaged(folder: Path, name: str, text: str, encoding: str) -> Path:
+    (folder / name).write_bytes(b"# \n# caf\xe9\n" + text.encode(encoding))
+    return folder / name
+
+
 @pytest.mark.parametrize(
     ("data", "text"),
     [

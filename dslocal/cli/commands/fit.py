@@ -167,14 +167,15 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Show which models run here, in how much memory, and how fast."""
-    from dslocal.api.load_options import FLAG_NAMES, overrides
+    from dslocal.api.load_options import overrides
     from dslocal.api.planning import machines
     from dslocal.api.planning.assess import assess_named, assess_registry
     from dslocal.cli import user_settings
     from dslocal.terminal.reports import fit_arithmetic
 
     n_ctx = user_settings.configured_context(ctx)
-    chosen = overrides(n_ctx, kv, ubatch, flash_attn, n_gpu_layers, cpu_moe, names=FLAG_NAMES)
+    names = user_settings.names_in_errors(ctx)
+    chosen = overrides(n_ctx, kv, ubatch, flash_attn, n_gpu_layers, cpu_moe, names=names)
     chosen = replace(chosen, stream_experts=user_settings.streaming_mode(stream_experts))
     named = NamedModel(model, model_option)
     if machines_file is not None:

@@ -70,7 +70,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
         )
     try:
         found = parse_strict_json(utf8_text(body))
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise ApiError(400, "the body is not UTF-8") from None
     except RecursionError:
         raise ApiError(400, "the body is nested too deeply") from None

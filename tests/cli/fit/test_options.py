@@ -105,6 +105,27 @@ def test_mistakes_are_one_line(run: Run, name: str) -> None:
     assert "Traceback" not in done.stderr.decode()
 
 
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("ctx = 3", "ctx: 3 is out of range"),
+        ('ctx = "x"', "ctx: x is not a number of tokens"),
+        ('min_speed = "x"', "min_speed: 'x' is not a speed"),
+        ("stream_experts = true", "stream_experts: 'True' is not known"),
+    ],
+)
+def test_a_mistake_of_the_settings_names_the_key(run: Run, toml: str, said: str) -> None:
+    file = run.home / "config" / "config.toml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(toml)
+    try:
+        done = run.inside("fit")
+    finally:
+        file.unlink()
+    assert done.returncode == 2
+    assert f"dslocal: {file}: {said}" in done.stderr.decode()
+
+
 def test_a_gguf_is_what_it_is(run: Run, nano: Path) -> None:
     done = run.inside("fit", nano, "--quant", "Q4_K_M")
     assert (done.returncode, done.stdout) == (2, b"")
