@@ -45,7 +45,9 @@ MAX_SHOWN_PATH = 200
 MAX_SHOWN_METHOD = 20
 USUAL_HEADERS = b"Authorization, Content-Type, X-Api-Key"
 ALLOWED_METHODS = b"GET, POST, DELETE"
-EXPOSED_HEADERS = b"retry-after, " + HEADER
+# OpenAI's client obeys it (_base_client.py, _should_retry), and else repeats what failed with 5xx.
+SHOULD_RETRY = b"x-should-retry"
+EXPOSED_HEADERS = b"retry-after, " + SHOULD_RETRY + b", " + HEADER
 HEADER_NAMES = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: *, *[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
 MAX_HEADER_NAMES = 4096  # bytes of Access-Control-Request-Headers
 PREFLIGHT_LIFE_S = 600  # for which a browser remembers the answer
@@ -266,6 +268,8 @@ async def send_error(error: ApiError, path: str, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if error.code == AMBIGUOUS_LENGTH:
         headers.append((b"connection", b"close"))
+    if error.status == 501:
+        headers.append((SHOULD_RETRY, b"false"))
     if error.status == 429:
         headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
     if error.status == 401:

@@ -61,6 +61,14 @@ def test_what_is_not_here_says_what_is(served: Serving, path: str, status: int) 
     for response in (served.http.get(path), served.post(path, {})):
         assert response.status_code == status
         assert "/v1/chat/completions" in response.json()["error"]["message"]
+        assert response.headers.get("x-should-retry") == ("false" if status == 501 else None)
+
+
+def test_a_page_may_read_that_a_retry_is_in_vain(named: Serving) -> None:
+    url = f"http://127.0.0.1:{named.port}/v1/embeddings"
+    response = named.http.post(url, json={}, headers={"Origin": ORIGIN})
+    assert response.headers["x-should-retry"] == "false"
+    assert "x-should-retry" in response.headers["access-control-expose-headers"].split(", ")
 
 
 def test_the_base_urls_say_what_this_is(served: Serving) -> None:
