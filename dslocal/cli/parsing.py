@@ -172,6 +172,10 @@ class SuggestingGroup(_StrictParser, TyperGroup):
 class RootGroup(SuggestingGroup):
     """``dslocal`` itself, whose first word may also be a model, a question or a help topic."""
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the commands, sorted: Typer puts those with commands of their own last."""
+        return sorted(super().list_commands(ctx))
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse ``args``.
 

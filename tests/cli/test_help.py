@@ -21,6 +21,12 @@ def test_every_command_is_summarised_in_whole_on_80_columns(run: Run) -> None:
     shown = run("--help", env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).stdout.decode()
     assert "..." not in shown.partition("Commands:")[2]
     assert all(f"\n  {name} " in shown for name in ROOT.commands)
+    listed = re.findall(r"^  ([a-z-]+) ", shown.partition("Commands:")[2], re.MULTILINE)
+    assert listed == sorted(ROOT.commands)
+
+
+def test_the_topic_on_chat_says_how_instructions_are_removed() -> None:
+    assert "`/system none`" in topic_text("chat")
 
 
 @pytest.mark.parametrize("name", topic_names())
