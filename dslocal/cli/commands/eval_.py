@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dslocal import prompts
     from dslocal.cli.measuring.evaluation_run import EvaluationRun, Total
     from dslocal.cli.session_setup import ModelFile
+    from dslocal.evaluation.problems import Problem
     from dslocal.evaluation.scores import Scores
     from dslocal.plan.overrides import Overrides
 
@@ -114,16 +115,12 @@ def evaluate(
     command to continue an interrupted run.
     """
     from dslocal import prompts
-    from dslocal.api.arguments.writable import require_writable
     from dslocal.cli import session_setup, user_settings
     from dslocal.cli.measuring.evaluation_run import EvaluationRun
     from dslocal.evaluation import results
-    from dslocal.evaluation.problems import read_problems
     from dslocal.evaluation.scores import score
 
-    problems, digest = read_problems(file)
-    if out is not None:
-        require_writable(out)  # before a checkpoint is converted
+    problems, digest = _read_problems(file, out)
     prepared = session_setup.prepare_chosen_model(engine, model, family)
     chosen, think = prompts.choose_effort(prepared.family, effort, think)
     prepared = replace(prepared, family=chosen)
@@ -155,6 +152,19 @@ def evaluate(
         print(json.dumps({**about, **_scores_json(scores, run.total), "settings": decisive}))
     else:
         _print_table(run, scores, target)
+
+
+def _read_problems(file: Path, out: Path | None) -> tuple[list[Problem], str]:
+    """Return the questions and their digest, once it is known that results can be written.
+
+    A checkpoint may have to be converted before the file of results is opened.
+    """
+    from dslocal.api.arguments.writable import require_writable
+    from dslocal.evaluation.problems import read_problems
+
+    if out is not None:
+        require_writable(out)
+    return read_problems(file)
 
 
 def _chosen_overrides(file: ModelFile, options: LoadOptions) -> Overrides:
