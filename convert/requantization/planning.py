@@ -179,8 +179,9 @@ def _source_notices(model: GgufModel, output: PlannedOutput) -> Iterator[str]:
     ]
     bits = source_bits(model)
     if changed and bits < SMALL_BITS:
+        whole = model.header.bits_per_weight  # with its metadata, as other commands say it
         yield (
-            f"{model.source.name} has only {bits:.1f} bits per weight, and {output.recipe.name} "
+            f"{model.source.name} has only {whole:.2f} bits per weight, and {output.recipe.name} "
             "cannot restore what it has lost: Q8_0, BF16 or the original checkpoint is a better "
             "source"
         )

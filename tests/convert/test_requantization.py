@@ -160,6 +160,8 @@ def test_a_small_source_is_warned_of(dense: Path, tmp_path: Path) -> None:
     assert converter.plan_requantization(converter.open_gguf(dense), recipes).warnings == ()
     (warning,) = converter.plan_requantization(converter.open_gguf(small), recipes).warnings
     assert "cannot restore what it has lost" in warning
+    bits = read_header(small).bits_per_weight
+    assert f" has only {bits:.2f} bits per weight" in warning  # as show and convert say it
 
 
 def test_a_size_gives_no_tensor_more_bits_than_it_has(dense: Path, tmp_path: Path) -> None:
