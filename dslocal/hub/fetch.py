@@ -210,10 +210,10 @@ def _append_rest(transfer: _Transfer) -> None:
     def request() -> None:
         tick(file, length())
         for piece in transfer.remote.read_range(transfer.manifest, file, length(), file.size):
+            _require_not_stopped(transfer)  # which may have happened while the server was silent
             _write_all(fd, piece)
             tick(file, length())
-            if transfer.stop is not None and transfer.stop.is_set():
-                raise http.stopped_error()
+            _require_not_stopped(transfer)
         if length() < file.size:
             raise http.truncated_error()
 
@@ -222,6 +222,11 @@ def _append_rest(transfer: _Transfer) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _require_not_stopped(transfer: _Transfer) -> None:
+    if transfer.stop is not None and transfer.stop.is_set():
+        raise http.stopped_error()
 
 
 def _fetch_quickly(transfer: _Transfer) -> bool:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from huggingface_hub import utils
@@ -13,6 +16,9 @@ from huggingface_hub.utils import close_session
 from support.hub.hub_runs import REPO, Rig
 from support.waiting import output_of, wait_until
 
+from dslocal.errors import DownloadError
+from dslocal.hub.fetch import PARTIAL, fetch_file
+from dslocal.hub.manifest import Manifest, RemoteFile
 from dslocal.hub.repository import HubRepository
 
 SHARDS = "*.safetensors"
@@ -104,3 +110,28 @@ def test_no_request_imports_what_discards_a_signal(
     assert b"".join(remote.read_range(manifest, file, 0, file.size))
     assert touched == []
     close_session()
+
+
+def test_what_comes_after_the_stop_is_not_written(tmp_path: Path) -> None:
+    """A stream's end does not wait for a silent server, so another run may have begun by then."""
+    stop = threading.Event()
+    file = RemoteFile("x.bin", 4, "0" * 64)
+    manifest = Manifest("hf:test/x", "x", "0" * 40, {file.name: file})
+
+    class Silent:
+        origin = "hf:test/x"
+
+        def manifest(self) -> Manifest:
+            return manifest
+
+        def read_range(self, _: Manifest, __: RemoteFile, *___: int) -> Iterator[bytes]:
+            yield b"ab"
+            stop.set()
+            yield b"cd"
+
+        def fetch_quickly(self, *_: object) -> bool:
+            return False
+
+    with pytest.raises(DownloadError, match="stopped"):
+        fetch_file(Silent(), manifest, file, tmp_path / file.name, stop=stop)
+    assert (tmp_path / f"{file.name}{PARTIAL}").read_bytes() == b"ab"

@@ -36,7 +36,9 @@ MAX_SHARDS = 2  # on the disk
 MAX_REQUESTS = 8  # at a time
 SAMPLE_COUNT, SAMPLE_BYTES = 16, 64 << 10  # of two long pieces that are compared
 POLL_S = 0.2  # how soon Ctrl-C is noticed
-JOIN_S = 2  # how long the fetching thread is waited for at the end
+# How long the fetching thread is waited for at the end: it finishes what it writes. One that waits
+# for a silent server is left alone, since it writes nothing more once it has been stopped.
+JOIN_S = 0.3
 
 _PIECES = "pieces.jsonl"
 _SHARDS = "*.safetensors*"
