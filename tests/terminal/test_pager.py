@@ -10,6 +10,8 @@ from dslocal.terminal import pager
 
 
 class Terminal:
+    closed = False
+
     def isatty(self) -> bool:
         return True
 
