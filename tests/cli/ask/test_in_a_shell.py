@@ -152,7 +152,7 @@ def full_home() -> tuple[str, str]:
     ):
         return (
             f"unshare --user --map-root-user --mount sh -c '{small} \"$@\"' sh",
-            " are needed, 1.0 MB are free (free some space",
+            " MB are free (free some space",
         )
     return "bash -c 'ulimit -f 64; exec \"$@\"' bash", "File too large"
 
