@@ -83,7 +83,7 @@ def expanded(text: str, source: str) -> Path:
         source: Where it is set, such as the name of a variable.
 
     Raises:
-        UsageError: There is no such user.
+        UsageError: No user has that name.
     """
     try:
         return Path(text).expanduser()

@@ -1,6 +1,6 @@
 """Check V4's tables of experts by token id, in which a number can be damaged like any other byte.
 
-llama.cpp takes the numbers as they are, and aborts the process over one that is no expert's.
+llama.cpp does not check the numbers: if one is not the number of an expert, it aborts the process.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """No model may be found, loaded or opened: that is where the work begins."""
 
     def begin(*_: object, **__: object) -> None:
-        pytest.fail("the work has begun")
+        pytest.fail("the work was started")
 
     monkeypatch.setattr(session_setup, "prepare_model", begin)
     monkeypatch.setattr(session_setup, "prepare_chosen_model", begin)

@@ -113,7 +113,7 @@ def test_no_request_imports_what_discards_a_signal(
 
 
 def test_what_comes_after_the_stop_is_not_written(tmp_path: Path) -> None:
-    """A stream's end does not wait for a silent server, so another run may have begun by then."""
+    """A stream's end does not wait for a silent server: another run may be at work by then."""
     stop = threading.Event()
     file = RemoteFile("x.bin", 4, "0" * 64)
     manifest = Manifest("hf:test/x", "x", "0" * 40, {file.name: file})

@@ -170,7 +170,7 @@ def test_what_is_read_past_the_page_cache_is_what_the_file_has(layout: ExpertLay
 def test_forecasts_take_what_the_disk_gives_now_while_all_cores_compute(
     layout: ExpertLayout, now: float, expected: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Proves that the rate of the chosen way is measured anew each time, with busy cores, and that
+    """Proves that the rate of the chosen way is measured again each time, with busy cores, and that
     only what is measured with idle ones is remembered; it counts where nothing can be measured now.
     """
     at_rest, cores = threading.active_count(), 3

@@ -9,7 +9,7 @@ it reads, it gives less: 620 MB/s on a disk that gave 2,100 past it.
 
 The best rate ever measured is not what tokens get: other programs and machines share the disk, and
 the threads that read share the cores with those that compute. For forecasts, the chosen way is
-therefore measured anew each time, while all cores read memory.
+therefore measured again each time, while all cores read memory.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def _measure(
         reader: Reads the model's files.
         sample: The pieces, each with its address.
         way: How it reads.
-        seconds: After which no other piece is begun.
+        seconds: How long pieces are started; those that are being read are finished.
     """
     if sum(extent.nbytes for extent, _ in sample) < MIN_SAMPLE_BYTES:
         return 0.0
