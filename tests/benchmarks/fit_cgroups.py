@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 from support.machines.cgroup_limit import confined, kills
-from v3_shape import write_v3_shape
+from v3_shape import converted_v3_shape
 
 BINARY = str(Path(sysconfig.get_path("scripts")) / "dslocal")
 GIB = 1 << 30
@@ -34,14 +34,7 @@ QUESTION = ["--temperature", "0", "--no-math", "--family", "r1", "--json", "hi"]
 
 
 def model(folder: Path, gigabytes: float) -> Path:
-    out = folder / f"moe-{gigabytes}.gguf"
-    if not out.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as source:
-            write_v3_shape(Path(source), gigabytes)
-            subprocess.run(
-                [BINARY, "convert", source, "-o", str(out), "--quant", "Q8_0"], check=True
-            )
-    return out
+    return converted_v3_shape(folder / f"moe-{gigabytes}.gguf", gigabytes)
 
 
 def wide(folder: Path) -> Path:

@@ -7,9 +7,7 @@ are chosen equally often, or the n-th most frequent 1/n as often (Zipf).
 from __future__ import annotations
 
 import ctypes
-import subprocess
 import sysconfig
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +22,9 @@ SHAPING_STEPS = 600
 
 def model(folder: Path) -> Path:
     """Return the model, made where it is missing."""
-    from v3_shape import write_v3_shape  # imports numpy, which llama_cpp must precede
+    from v3_shape import converted_v3_shape  # imports numpy, which llama_cpp must precede
 
-    out = folder / "moe.gguf"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not out.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as source:
-            write_v3_shape(Path(source), GIGABYTES)
-            subprocess.run(
-                [BINARY, "convert", source, "-o", str(out), "--quant", "Q8_0"], check=True
-            )
-    return out
+    return converted_v3_shape(folder / "moe.gguf", GIGABYTES)
 
 
 def random_tokens(count: int) -> list[int]:

@@ -5,7 +5,10 @@ one shard a layer.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import sysconfig
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -16,6 +19,7 @@ import numpy as np
 from support.checkpoints.stored_tensors import Stored, quantize_fp8, write_safetensors
 from support.checkpoints.tiny_checkpoints import write_checkpoint
 
+BINARY = str(Path(sysconfig.get_path("scripts")) / "dslocal")
 HIDDEN = 1792
 FF = 1024
 RANK = 512  # a quarter of V3's width; experts and heads are cut down to reach the size
@@ -61,6 +65,18 @@ CONFIG = {
         "weight_block_size": [128, 128],
     },
 }
+
+
+def converted_v3_shape(out: Path, gigabytes: float) -> Path:
+    """Return ``out``, a Q8_0 file of such a checkpoint, made where it is missing."""
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent) as source:
+            write_v3_shape(Path(source), gigabytes)
+            subprocess.run(
+                [BINARY, "convert", source, "-o", str(out), "--quant", "Q8_0"], check=True
+            )
+    return out
 
 
 def write_v3_shape(folder: Path, gigabytes: float) -> Path:

@@ -6,16 +6,9 @@ import json
 
 import pytest
 from support.cli.running import Run
+from support.cli.streaming_fields import STREAMING_FIELDS
 
 GREEDY = ["--temperature", "0", "--no-math", "--cold", "--max-tokens", "24", "--mtp", "off"]
-FIELDS = [
-    "needed_bytes_per_token",
-    "read_bytes_per_token",
-    "hit_rate",
-    "waited_s_per_token",
-    "guessed",
-    "guessed_right",
-]
 
 
 def test_the_answer_is_the_same_and_says_what_was_read(run: Run) -> None:
@@ -25,7 +18,7 @@ def test_the_answer_is_the_same_and_says_what_was_read(run: Run) -> None:
     assert streamed["answer"] == plain["answer"]
     assert streamed["usage"] == plain["usage"]
     assert "streaming" not in plain
-    assert list(streamed["streaming"]) == FIELDS
+    assert list(streamed["streaming"]) == STREAMING_FIELDS
     assert streamed["streaming"]["needed_bytes_per_token"] > 0
     assert 0 <= streamed["streaming"]["hit_rate"] <= 1
 
@@ -43,7 +36,7 @@ def test_bench_measures_what_is_read(run: Run) -> None:
     fields = json.loads(measured.stdout)
     assert fields["settings"]["stream_experts"] is True
     decoded = [figure for figure in fields["figures"] if figure["what"] == "decode"]
-    assert [list(figure["streaming"]) for figure in decoded] == [FIELDS]
+    assert [list(figure["streaming"]) for figure in decoded] == [STREAMING_FIELDS]
 
 
 @pytest.mark.parametrize("command", ["ask", "serve", "bench", "fit"])

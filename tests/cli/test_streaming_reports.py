@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from support.cli.running import Run
+from support.cli.streaming_fields import STREAMING_FIELDS
 
 from dslocal.engine.streaming.expert_layout import read_layout
 from dslocal.gguf.header import read_header
@@ -14,14 +15,6 @@ from dslocal.terminal.reports.speed_text import streaming_lines
 from dslocal.types import StreamingUse
 
 STREAMED = ("-m", "nano", "--stream-experts", "on", "--mtp", "off")
-FIELDS = [
-    "needed_bytes_per_token",
-    "read_bytes_per_token",
-    "hit_rate",
-    "waited_s_per_token",
-    "guessed",
-    "guessed_right",
-]
 SAID = [
     r"each token needed [\d.]+ MB of experts, and read [\d.]+ MB",
     r"\d+% were in memory in time; each token waited \S+ (s|ms|µs) for the disk",
@@ -52,7 +45,7 @@ def needed_bytes(nano: Path) -> int:
 def test_json_counts_what_a_token_needs(run: Run, nano: Path) -> None:
     asked = run.inside("ask", *STREAMED, "--json", "What is 47 × 86?")
     found = json.loads(asked.stdout)["streaming"]
-    assert list(found) == FIELDS
+    assert list(found) == STREAMING_FIELDS
     assert found["needed_bytes_per_token"] == needed_bytes(nano)
     assert 0 <= found["hit_rate"] <= 1
     assert found["guessed"] >= found["guessed_right"]
@@ -63,7 +56,7 @@ def test_bench_says_what_stats_say(run: Run, nano: Path) -> None:
     figures = json.loads(run.inside(*quick, "--json").stdout)["figures"]
     (decode,) = [figure for figure in figures if figure["what"] == "decode"]
     assert decode["streaming"]["needed_bytes_per_token"] == needed_bytes(nano)
-    assert list(decode["streaming"]) == FIELDS
+    assert list(decode["streaming"]) == STREAMING_FIELDS
     lines = run.inside(*quick).stdout.decode().splitlines()
     (at,) = [n for n, line in enumerate(lines) if line.startswith("decode at 0")]
     for line, said in zip(lines[at + 1 : at + 3], SAID, strict=True):
@@ -82,4 +75,4 @@ def test_lines_are_short_and_right() -> None:
 
 
 def test_no_token_is_no_division() -> None:
-    assert StreamingUse().as_json() == dict.fromkeys(FIELDS, 0) | {"hit_rate": 1.0}
+    assert StreamingUse().as_json() == dict.fromkeys(STREAMING_FIELDS, 0) | {"hit_rate": 1.0}

@@ -8,6 +8,7 @@ import functools
 import dslocal.convert as converter
 from dslocal import catalog
 from dslocal.gguf.header import GgufHeader
+from dslocal.gguf.tensor_names import tensor_class
 from dslocal.home.paths import registry_file
 from dslocal.plan.budget import HEADROOM
 from dslocal.plan.machine.described import describe_machine
@@ -25,6 +26,7 @@ V2 = "deepseek-v2"
 V3 = "deepseek-v3"
 LLM = "deepseek-llm-67b-chat"
 RUNS = ("gpu", "offload", "cpu")
+ROOMY = describe_machine(1024 * GIB)
 
 
 @functools.cache
@@ -38,10 +40,25 @@ def gpu_of(ram: float, vram: float) -> Machine:
     return describe_machine(round(ram * GIB), vram=round(vram * GIB))
 
 
+def with_available(nbytes: int) -> Machine:
+    """Return a described machine without a GPU, with so many bytes of RAM that can be taken."""
+    return dataclasses.replace(ROOMY, available=nbytes)
+
+
 def mac_of(ram: float, vram: float | None = None) -> Machine:
     """Return a described Mac; ``vram`` is what its GPU may take of the RAM, both in GiB."""
     return describe_machine(
         round(ram * GIB), vram=None if vram is None else round(vram * GIB), os="macos"
+    )
+
+
+def weights_of(h: GgufHeader, *classes: str) -> int:
+    """Return the bytes by class, without the MTP layer, which is not loaded."""
+    layers = h.of_arch("block_count") - h.of_arch("nextn_predict_layers")
+    return sum(
+        t.nbytes
+        for t in h.tensors
+        if tensor_class(t.name) in classes and not t.name.startswith(f"blk.{layers}.")
     )
 
 
