@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from support.chat.killed_chats import babble_until_kept
+from support.chat.killed_chats import babble, babble_until_kept
 from support.cli.running import BINARY, Run
 from support.server.page_client import PageClient
 from support.server.serving import serving
@@ -164,6 +164,7 @@ def test_an_answer_on_its_way_is_kept_when_its_worker_dies(
         with Screen([str(BINARY), "chat", "--resume", *options], own.env()) as chat:
             chat.wait_for("the last answer was cut (/continue resumes it)")
             chat.wait_for(READY)
+            babble(chat)
             for line in ("/set max_tokens 8", "/continue"):
                 chat.press(f"{line}\r")
                 chat.wait_for(READY)

@@ -166,15 +166,20 @@ def run_trials(own: Run, times: int, seed: int) -> Trials:
     return trials
 
 
+def babble(chat: Screen) -> None:
+    """Have the answers that follow never end by themselves, and hardly ever repeat themselves."""
+    for line in (f"/set logit_bias {END}=-100", "/set temperature 5"):
+        chat.press(line + ENTER)
+        chat.wait_for(READY)
+
+
 def babble_until_kept(chat: Screen, own: Run) -> Path:
     """Ask for an answer without end, and return its conversation once some of it is on disk.
 
     An answer that repeats itself is ended. Then another one is asked for.
     """
     folder = own.home / "state" / "sessions"
-    for line in (f"/set logit_bias {END}=-100", "/set temperature 5"):
-        chat.press(line + ENTER)
-        chat.wait_for(READY)
+    babble(chat)
     for asked in range(1, ATTEMPTS + 1):
         chat.press("What is the capital of Peru?" + ENTER)
         wait_until(partial(_has_answers, folder, asked))
