@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from support.hub.hub_runs import LIMIT_S, REPO, Rig
 from support.hub.local_hub import MEMBER, STRANGER
+from support.ports import closed_port
 
 LONG_ENOUGH_S = 50  # of waiting between tries, all together
 AT_A_TIME = 8  # requests, each with patience of its own
@@ -151,9 +152,20 @@ ROWS = [
 ]
 
 
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    with closed_port() as port:
+        yield port
+
+
 @pytest.mark.parametrize(("name", "stream"), ROWS)
 def test_a_failure(
-    calm: Rig, small: Path, monkeypatch: pytest.MonkeyPatch, name: str, stream: bool
+    calm: Rig,
+    small: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    unused_port: int,
+    name: str,
+    stream: bool,
 ) -> None:
     failure = FAILURES[name]
     if failure.kept:
@@ -162,7 +174,7 @@ def test_a_failure(
         calm.hub.fault(**{"times": None, **failure.fault})
     if failure.url:
         monkeypatch.setattr(socket, "getaddrinfo", without_asking(socket.getaddrinfo))
-        monkeypatch.setattr(calm.hub, "url", failure.url.format(free=f"127.0.0.1:{free_port()}"))
+        monkeypatch.setattr(calm.hub, "url", failure.url.format(free=f"127.0.0.1:{unused_port}"))
     arguments = [
         "convert",
         failure.name,
@@ -182,13 +194,6 @@ def test_a_failure(
     assert sum(calm.sleeps) < LONG_ENOUGH_S * max(most // 6, 1)
     assert not any(MEMBER in line or "hf_expired" in line for line in said)
     assert calm.left() == []
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def without_asking(getaddrinfo: Any) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from pathlib import Path
 
 import pytest
+from support.ports import closed_port
 from support.rpc.fake_server import CARD, GIB, Script, busy, fake_worker
 
 from dslocal.errors import UsageError, WorkerError
@@ -65,9 +65,7 @@ def test_llama_cpps_own_server_has_no_card() -> None:
 
 
 def test_a_port_without_a_listener_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with pytest.raises(WorkerError, match="refuses") as raised:
+    with closed_port() as port, pytest.raises(WorkerError, match="refuses") as raised:
         inquiry.ask(Endpoint("127.0.0.1", port))
     assert f"--port {port}" in raised.value.hint
 

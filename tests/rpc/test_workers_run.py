@@ -9,10 +9,9 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import httpx2
 import pytest
 from support.chat.killed_chats import babble, babble_until_kept
 from support.cli.running import BINARY, Run
+from support.ports import free_ports
 from support.server.page_client import PageClient
 from support.server.serving import serving
 from support.terminal.screen import READY, Screen
@@ -66,32 +66,32 @@ def built(first_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(home)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
-
-
 @pytest.fixture
 def workers(built: Run) -> Iterator[list[Started]]:
-    found = []
-    for _ in range(2):
-        port = free_port()
-        command = [str(BINARY), "worker", "--host", "127.0.0.1", "--port", str(port)]
-        process = subprocess.Popen(
-            command, env=built.env(), stderr=subprocess.PIPE, start_new_session=True
-        )
+    with ExitStack() as started:
+        yield [started.enter_context(worker(built)) for _ in range(2)]
+
+
+@contextmanager
+def worker(built: Run) -> Iterator[Started]:
+    """Yield a worker that answers."""
+    port = free_ports(2)
+    command = [str(BINARY), "worker", "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(
+        command, env=built.env(), stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
         assert process.stderr is not None
-        for line in process.stderr:
-            if b"--rpc" in line:
-                break
-        found.append(Started(process, f"127.0.0.1:{port}"))
-    yield found
-    for worker in found:
-        if worker.process.poll() is None:
-            worker.kill()
-        if worker.process.stderr is not None:
-            worker.process.stderr.close()
+        found = Started(process, f"127.0.0.1:{port}")
+        said = b""
+        while b"--rpc" not in said:
+            line = process.stderr.readline()
+            assert line, f"it did not start: {said!r}"
+            said += line
+        try:
+            yield found
+        finally:
+            if process.poll() is None:
+                found.kill()
 
 
 def test_the_answer_is_that_of_one_machine(built: Run, workers: list[Started]) -> None:

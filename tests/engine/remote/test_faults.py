@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import subprocess
 import threading
@@ -14,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from support.engines.fake_engine import FakeEngine, Raw, Status, Tokens, events_of
+from support.ports import closed_port
 from support.waiting import wait_until
 
 from dslocal.chat.session import Session
@@ -54,12 +54,10 @@ def error_of(call: Callable[[], object]) -> DslocalError:
 
 
 def test_nobody_answers() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    address = engine_address(f"http://127.0.0.1:{port}")
-    with EngineConnection(address) as connection:
-        error = error_of(lambda: find_engine(connection))
+    with closed_port() as port:
+        address = engine_address(f"http://127.0.0.1:{port}")
+        with EngineConnection(address) as connection:
+            error = error_of(lambda: find_engine(connection))
     assert str(error) == f"{address.url}: no server answers: Connection refused"
     assert error.hint
 
