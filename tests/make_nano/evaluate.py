@@ -26,7 +26,7 @@ from make_nano.exchange import Exchange
 from make_nano.generate import Generator, small_talk
 from make_nano.phrasing import DIRECTIVE
 from make_nano.skills import calculations, facts
-from make_nano.skills.files import code, lines, logs, lookups, notes, tables
+from make_nano.skills.files import code, lines, listings, logs, lookups, notes, tables
 from make_nano.skills.files.document import Document, attached
 from make_nano.skills.mathematics import from_problem, mathematics
 from make_nano.skills.refusals import refusal
@@ -195,6 +195,7 @@ def skills() -> dict[str, Callable[[random.Random], Case]]:
         drawn[draw.__name__.replace("_", " ")] = partial(_calculation, draw=draw)
     known = (
         lookups.lookup,
+        listings.listed,
         tables.table,
         logs.log,
         notes.note,

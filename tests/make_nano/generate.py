@@ -22,7 +22,7 @@ from make_nano.gaps import gap
 from make_nano.markup import FIM_END
 from make_nano.phrasing import capitalised
 from make_nano.skills import facts
-from make_nano.skills.files import code, lines, logs, lookups, notes, tables
+from make_nano.skills.files import code, lines, listings, logs, lookups, notes, tables
 from make_nano.skills.mathematics import mathematics
 from make_nano.skills.refusals import refusal
 from make_nano.skills.structured import as_json
@@ -42,10 +42,11 @@ WITH_SYSTEM = 0.06
 MAX_SEVERAL = 4  # questions about one file
 SEVERAL_OF: tuple[tuple[Callable[[random.Random, int], list[Exchange]], float], ...] = (
     (lookups.several_lookups, 0.4),
-    (tables.several_of_a_table, 0.2),
-    (logs.several_of_a_log, 0.13),
-    (notes.several_of_a_note, 0.15),
-    (lines.several_lines, 0.12),
+    (listings.several_listed, 0.24),
+    (tables.several_of_a_table, 0.14),
+    (logs.several_of_a_log, 0.07),
+    (notes.several_of_a_note, 0.08),
+    (lines.several_lines, 0.07),
 )
 
 
@@ -61,12 +62,13 @@ class Generator:
     def __init__(self, english: Sequence[str]) -> None:
         shares: list[tuple[Skill, float]] = [
             (mathematics, 0.31),
-            (lookups.lookup, 0.21),
-            (tables.table, 0.085),
-            (logs.log, 0.055),
-            (notes.note, 0.055),
+            (lookups.lookup, 0.29),
+            (listings.listed, 0.17),
+            (tables.table, 0.08),
+            (logs.log, 0.035),
+            (notes.note, 0.05),
             (code.source, 0.025),
-            (lines.line, 0.06),
+            (lines.line, 0.04),
             (lines.said_again, 0.02),
             (facts.capital, 0.05),
             (facts.element, 0.02),

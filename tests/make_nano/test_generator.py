@@ -28,7 +28,18 @@ from make_nano import (
 from make_nano.exchange import Exchange, render
 from make_nano.skills import calculations, refusals, sums, tools
 from make_nano.skills.calculations import comparisons, expressions
-from make_nano.skills.files import code, concepts, lines, logs, lookups, notes, settings, tables
+from make_nano.skills.files import (
+    code,
+    concepts,
+    lines,
+    listings,
+    logs,
+    lookups,
+    notes,
+    samples,
+    settings,
+    tables,
+)
 from make_nano.skills.mathematics import mathematics
 
 from dslocal.home.paths import bundled
@@ -228,6 +239,11 @@ def test_no_question_of_the_evaluation_is_in_the_generator() -> None:
     asked = {plain(entry["question"]) for entry in entries}
     for concept in concepts.concepts():
         assert not asked & {plain(question) for question in concept.asked}
+    for has_keys in (True, False):
+        for sample in samples.samples(has_keys=has_keys):
+            for block in sample.blocks:
+                for line in block.lines:
+                    assert not asked & {plain(question) for question in line.asked}
 
 
 def test_long_expressions_are_right() -> None:
@@ -272,8 +288,63 @@ def test_an_answer_from_a_file_is_on_its_line() -> None:
             assert entry.value in entry.line
 
 
+def test_an_answer_that_quotes_a_line_of_a_file_quotes_a_whole_one() -> None:
+    r = random.Random(20)
+    quoted = 0
+    for _ in range(1000):
+        exchange = listings.listed(r)
+        name = exchange.question.split("[file name]: ")[1].split("\n")[0]
+        _, is_quote, line = exchange.answer.partition(f"In {name}: ")
+        if is_quote:
+            quoted += 1
+            body = exchange.question.split("[file content begin]\n")[1]
+            file, _, _ = body.partition("\n[file content end]")
+            assert line in [each.strip() for each in file.split("\n")]
+    assert quoted > 700
+
+
+def test_a_count_of_what_is_in_a_file_is_right() -> None:
+    r = random.Random(21)
+    counts = 0
+    for _ in range(1000):
+        exchange = listings.listed(r)
+        found = re.search(r"the number of [\w /]+ is (\d+)\.$", exchange.answer)
+        if found and exchange.thinking:
+            counts += 1
+            listed = re.findall(r"^(\d+): (.+)$", exchange.thinking, re.MULTILINE)
+            assert [int(number) for number, _ in listed] == list(range(1, int(found[1]) + 1))
+            lines_of = [each.strip() for each in exchange.question.split("\n")]
+            assert all(line in lines_of for _, line in listed)
+    assert counts > 20
+
+
+@pytest.mark.parametrize("has_keys", [True, False])
+def test_a_sample_leaves_none_of_its_marks_in_a_file_or_a_question(has_keys: bool) -> None:
+    marks = re.compile(r"[«»‹›⟦⟧⏎]|~~|<<<|>>>|\{(\w=)?[a-z]+\}")
+    r = random.Random(22)
+    for _ in range(1000):
+        if has_keys:
+            document = samples.settings_of_a_sample(r)
+            asked = [question for entry in document.entries for question in entry.asked]
+        else:
+            drawn = samples.listing(r)
+            document = drawn.document
+            asked = [question for line in drawn.written for question in line.asked]
+        for text in (document.body, *asked):
+            assert not marks.search(text)
+
+
 @pytest.mark.parametrize(
-    "skill", [lookups.lookup, tables.table, logs.log, notes.note, code.source, lines.line]
+    "skill",
+    [
+        lookups.lookup,
+        listings.listed,
+        tables.table,
+        logs.log,
+        notes.note,
+        code.source,
+        lines.line,
+    ],
 )
 def test_what_is_said_not_to_be_in_a_file_is_not_in_it(
     skill: Callable[[random.Random], Exchange],

@@ -47,9 +47,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Document:
+    """A file; ``lacking`` is what files of its kind often have and this one has not."""
+
     name: str
     body: str
     entries: tuple[Entry, ...] = ()
+    lacking: tuple[Entry, ...] = ()
 
 
 def attached(*documents: Document) -> str:

@@ -193,6 +193,18 @@ BEFORE = (
     "ok, ",
     "and ",
     "sorry, ",
+    "hello! ",
+    "just checking: ",
+    "I can't find it: ",
+    "my colleague asks: ",
+    "for the record, ",
+    "before I forget: ",
+    "I only need one thing: ",
+    "for my report: ",
+    "help me out, ",
+    "please look up ",
+    "can you see ",
+    "remind me, ",
     "one more thing, ",
 )
 AFTER = (
@@ -263,6 +275,13 @@ FOREIGN = (  # questions that other files answer
     "what does it say about {0}",
     "who has the {0}",
 )
+SLIPS = 0.05  # of the questions
+SLIPPERY = {
+    *word_list("""
+    what which where when whose does have much many please tell show give find according there
+    used written should could would with from this that value file they the how
+""")
+}
 UNREASONED = 0.06  # of the answers about files
 AS_JSON = (" Answer as JSON.", " Reply in JSON.", " As JSON, please.", " Return JSON.")
 REVERSED = (
@@ -474,6 +493,8 @@ def _ask(
 def _of_section(r: random.Random, question: str, section: str) -> str:
     """Return a question that names no key, asked of one section."""
     words = question.split()
+    if section in question:
+        return question
     if "it" in words and r.random() < 0.7:
         words[words.index("it")] = r.choice([section, f"the {section}"])
         return " ".join(words)
@@ -499,7 +520,19 @@ def finished(r: random.Random, text: str, name: str, *, named: bool = False) -> 
     elif r.random() < 0.04:
         before = r.choice(("in {}, ", "according to {}, ", "{}: ", "from {}: ")).format(name)
         after = ""
+    if r.random() < SLIPS:
+        text = _slipped(r, text)
     return capitalised(r, before + text + after) + r.choice(ENDS)
+
+
+def _slipped(r: random.Random, text: str) -> str:
+    """Return a question with a slip of the keyboard in a word that names nothing."""
+    words = text.split(" ")
+    places = [at for at, word in enumerate(words) if word in SLIPPERY]
+    if places:
+        at = r.choice(places)
+        words[at] = lexicon.mistyped(r, words[at])
+    return " ".join(words)
 
 
 def exchange(
@@ -569,6 +602,13 @@ def _foreign_to(r: random.Random, document: Document) -> str:
 
 
 def _missing(r: random.Random, document: Document, block: str, named: bool) -> Exchange:
+    if document.lacking and r.random() < 0.4:
+        lacking = r.choice(document.lacking)
+        text = r.choice([r.choice(lacking.asked), r.choice(FORMS)]).format(
+            lacking.spoken, document.name
+        )
+        text = finished(r, text, document.name, named=named)
+        return _not_there(r, document, lacking.spoken, text, block)
     way = r.random()
     concept = _unheld(r, document) if way > 0.75 else None
     if concept:

@@ -10,9 +10,11 @@ from make_nano import lexicon
 from make_nano.skills.files.concepts import Concept, concepts
 from make_nano.skills.files.document import MAX_BODY, Document, Entry, file_name
 from make_nano.skills.files.formats import FLAT, KEY_FORMS, PLAIN, SECTIONED
+from make_nano.skills.files.samples import settings_of_a_sample
 from make_nano.skills.files.values import value
 from make_nano.words import word_list
 
+SAMPLES = 0.42  # of the files: those in a real format
 COUNTS = (1, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 10, 14)
 SECTIONS = word_list("""
     server database client cache logging web api mail auth worker frontend backend proxy storage
@@ -42,6 +44,8 @@ class Pair:
 
 def settings(r: random.Random) -> Document:
     """Return a file of keys and values, not longer than files that nano reads."""
+    if r.random() < SAMPLES:
+        return settings_of_a_sample(r)
     while True:
         way = r.random()
         if way < 0.56:

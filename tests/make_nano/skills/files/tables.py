@@ -192,8 +192,12 @@ def _drawn(r: random.Random) -> Table:
     spelled = r.choice(["{}", "{}", "{}", "title", "upper", "snake"])
     columns = [Column(_spelled(each.title, spelled), each.kind, each.asked) for each in columns]
     separator, kind = r.choice(_SEPARATORS)
+    quoted = _quoted_columns(r, len(columns)) if separator == "," else set()
     rows = [
-        tuple(_cell(r, each.kind, separator.strip() or "\t") for each in columns)
+        tuple(
+            _cell_with_comma(r) if at in quoted else _cell(r, each.kind, separator.strip() or "\t")
+            for at, each in enumerate(columns)
+        )
         for _ in range(r.choice([1, 2, 3, 3, 4, 5, 6, 8, 10]))
     ]
     header, lines = _written(r, [each.title for each in columns], rows, separator)
@@ -215,6 +219,16 @@ _SEPARATORS = (
     ("\t", "txt"),
     (":", "txt"),
 )
+
+
+def _quoted_columns(r: random.Random, count: int) -> set[int]:
+    """Return the columns whose cells have commas, and stand in quotes for it."""
+    return {r.randrange(count)} if r.random() < 0.3 else set()
+
+
+def _cell_with_comma(r: random.Random) -> str:
+    first, second = r.choice([(lexicon.name, lexicon.name), (lexicon.phrase, lexicon.any_word)])
+    return f"{first(r)}, {second(r)}"
 
 
 def _spelled(title: str, way: str) -> str:
@@ -248,8 +262,14 @@ def _written(
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     padded = separator == "  " or (separator == " | " and r.random() < 0.4)
 
+    to_the_right = padded and r.random() < 0.3
+
     def line(cells: list[str] | tuple[str, ...]) -> str:
-        if padded:
+        if separator == ",":
+            cells = [f'"{cell}"' if "," in cell else cell for cell in cells]
+        if to_the_right:
+            cells = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        elif padded:
             cells = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
         text = separator.join(cells).rstrip()
         return f"| {text} |" if separator == " | " else text
