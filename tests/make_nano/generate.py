@@ -61,10 +61,10 @@ class Generator:
 
     def __init__(self, english: Sequence[str]) -> None:
         shares: list[tuple[Skill, float]] = [
-            (mathematics, 0.31),
-            (lookups.lookup, 0.29),
-            (listings.listed, 0.17),
-            (tables.table, 0.08),
+            (mathematics, 0.34),
+            (lookups.lookup, 0.30),
+            (listings.listed, 0.22),
+            (tables.table, 0.10),
             (logs.log, 0.035),
             (notes.note, 0.05),
             (code.source, 0.025),

@@ -12,7 +12,17 @@ from make_nano.fact_tables import CAPITALS
 from make_nano.phrasing import capitalised
 from make_nano.skills.facts import COUNTRIES
 
+CITIES = tuple(CAPITALS.values())
 OBJECT = (
+    "give me JSON with {p}",
+    "JSON: {p}",
+    "show me {p} as a JSON object",
+    "can you write JSON with {p}",
+    "please make JSON from {p}",
+    "output a JSON object that has {p}",
+    "only JSON: {p}",
+    "write a JSON record with {p}",
+    "{p}, in JSON",
     "give me a JSON object with {p}",
     "write {p} as JSON",
     "JSON with {p}",
@@ -34,6 +44,33 @@ ARRAY = (
     "turn {p} into a JSON array",
     "as a JSON list: {p}",
     "make a JSON array of {p}",
+)
+FIELDS = (  # what people put into objects, and how its value is drawn
+    (("name", "first name", "author", "owner", "customer", "user", "player"), lexicon.name),
+    (("age", "year", "count", "price", "total", "score", "size", "number", "level", "weight"),
+     lambda r: r.randint(0, 9999) if r.random() < 0.3 else r.randint(1, 99)),
+    (("city", "country", "town", "place", "birthplace"), lambda r: r.choice(CITIES)),
+    (("email", "mail", "address"), lexicon.email),
+    (("color", "animal", "title", "job", "status", "product", "language", "type", "genre"),
+     lexicon.word),
+    (("id", "code", "sku"), lexicon.code),
+    (("path", "file"), lexicon.path),
+    (("active", "paid", "done", "public"), lambda r: r.random() < 0.5),
+)  # fmt: skip
+NAMED = (  # a field with its value
+    "the {k} {v}",
+    "{k} {v}",
+    "{k}: {v}",
+    "{k} = {v}",
+    "{k}={v}",
+    "the {k} is {v}",
+    "{k} is {v}",
+    "{v} as {k}",
+    "{v} as the {k}",
+    "a {k} of {v}",
+    "{k} set to {v}",
+    "{k} of {v}",
+    "{k} ({v})",
 )
 AS_JSON = (
     "Answer as JSON.",
@@ -76,15 +113,25 @@ def _value(r: random.Random) -> int | str:
 
 
 def _object(r: random.Random) -> Exchange:
-    pairs = {lexicon.word(r): _value(r) for _ in range(r.choice([1, 2, 2, 3, 4]))}
-    between = r.choice([" ", " ", "=", ": ", " = ", " is "])
-    written = [f"{key}{between}{value}" for key, value in pairs.items()]
+    count = r.choice([1, 2, 2, 3, 3, 4])
+    pairs: dict[str, object]
+    if r.random() < 0.6:
+        chosen = r.sample(FIELDS, count)
+        pairs = {r.choice(keys).replace(" ", "_"): draw(r) for keys, draw in chosen}
+    else:
+        pairs = {lexicon.word(r): _value(r) for _ in range(count)}
+    named = r.choice(NAMED)
+    written = [named.format(k=key, v=_said(value)) for key, value in pairs.items()]
     listed = ", ".join(written)
     if len(written) > 1 and r.random() < 0.6:
         listed = f"{', '.join(written[:-1])} and {written[-1]}"
     question = capitalised(r, r.choice(OBJECT).format(p=listed)) + r.choice(["", ".", ""])
     thinking = f"The keys are {', '.join(pairs)}."
     return Exchange(question, sometimes_without(r, thinking), json.dumps(pairs, ensure_ascii=False))
+
+
+def _said(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _array(r: random.Random) -> Exchange:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -86,6 +87,16 @@ def _city(r: random.Random) -> str:
 
 def _amount(r: random.Random) -> int:
     return r.randint(1, 999)
+
+
+def _operand(r: random.Random) -> int | float:
+    if r.random() < 0.2:
+        return round(r.uniform(0, 100), r.choice([1, 2]))
+    return r.randint(0, 10 ** r.randint(1, 5))
+
+
+def _result(r: random.Random) -> str:
+    return str(_operand(r))
 
 
 def _currency(r: random.Random) -> str:
@@ -237,6 +248,47 @@ KINDS = (
             "add {0} on {1} to the calendar",
         ),
         _done,
+    ),
+    Kind(
+        ("add", "sum", "add_numbers", "plus"),
+        ("Add two numbers.", "Return the sum of two numbers", "Adds a and b"),
+        ((("a", "x", "first"), "number", _operand), (("b", "y", "second"), "number", _operand)),
+        (
+            "add {0} and {1}",
+            "add {0} to {1}",
+            "what is {0} + {1}",
+            "sum of {0} and {1}",
+            "add up {0} and {1} please",
+            "use the tool to add {0} and {1}",
+        ),
+        _result,
+    ),
+    Kind(
+        ("multiply", "mul", "times", "product"),
+        ("Multiply two numbers.", "Return the product of two numbers"),
+        ((("a", "x", "first"), "number", _operand), (("b", "y", "second"), "number", _operand)),
+        (
+            "multiply {0} by {1}",
+            "multiply {0} and {1}",
+            "what is {0} times {1}",
+            "product of {0} and {1}",
+            "use the tool to multiply {0} with {1}",
+        ),
+        _result,
+    ),
+    Kind(
+        ("random_number", "roll", "random_integer", "dice"),
+        ("Draw a random number between two bounds.", "Return a random integer"),
+        (
+            (("low", "min", "from"), "integer", lambda r: r.randint(0, 20)),
+            (("high", "max", "to"), "integer", lambda r: r.randint(21, 1000)),
+        ),
+        (
+            "a random number between {0} and {1}",
+            "roll a number from {0} to {1}",
+            "draw a number between {0} and {1} please",
+        ),
+        _result,
     ),
     Kind(
         ("set_timer", "timer", "start_timer"),
@@ -502,7 +554,7 @@ def tool_use(r: random.Random, other: Callable[[random.Random], Exchange]) -> Ex
     tools = _tools(r)
     system = declared(r, tools)
     way = r.random()
-    calculates = any("xpression" in tool.description for tool in tools)
+    calculates = any(re.search("xpression|numbers|and b", tool.description) for tool in tools)
     if way < 0.2 and not calculates:
         return replace(other(r), system=system)
     if way < 0.28:

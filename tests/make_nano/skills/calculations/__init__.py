@@ -18,6 +18,7 @@ from .measures import measure
 from .percentages import percentage
 from .powers import any_power, factorial
 from .spelling import letter_count
+from .told_stories import told_story
 from .word_problems import story_in_steps
 
 __all__ = ["CALCULATIONS", "calculation", "comparison", "long_expression"]
@@ -38,7 +39,8 @@ CALCULATIONS: tuple[tuple[Callable[[random.Random, str], Problem], float], ...] 
     (measure, 3),
     (long_division, 6),
     (large_product, 5),
-    (story_in_steps, 7),
+    (story_in_steps, 5),
+    (told_story, 9),
 )
 _DRAWS, _WEIGHTS = zip(*CALCULATIONS, strict=True)
 

@@ -1,7 +1,8 @@
 """Questions about files of lines in real formats: ``samples`` of hosts, timetables, mails.
 
-The reasoning goes through the lines up to the word that is asked for, as for all other lines, and
-the answer quotes the line. What is first or last, and how many there are, is read off the lines.
+The reasoning copies the lines until one answers the question, and the answer quotes that line. So
+each line is read beside the question, which stands behind the file, and whether it answers is
+learned for each of them. What is first or last, and how many there are, is read off the lines.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from make_nano.exchange import Exchange
 from make_nano.skills.files.document import Document, attached
 from make_nano.skills.files.lines import WHOLE
 from make_nano.skills.files.lookups import exchange
-from make_nano.skills.files.samples import Listing, Written, listing
+from make_nano.skills.files.samples import Listing, Written, is_foreign, listing
 from make_nano.words import word_list
 
 COUNTED = (
@@ -30,6 +31,7 @@ FIRST = ("what is the first of the {n}", "which of the {n} is first", "the first
 LAST = ("what is the last of the {n}", "which of the {n} is last", "the last of the {n}")
 OTHERS = word_list("password budget owner deadline iban warranty discount manager license backup")
 TRIES = 30
+THE_ANSWER = "The answer"  # is what is said not to be there where a question names nothing
 
 
 def listed(r: random.Random) -> Exchange:
@@ -57,37 +59,37 @@ def _exchange(r: random.Random, drawn: Listing, block: str) -> Exchange:
     for _ in range(TRIES):
         line = r.choice([each for each in drawn.written if each.asked])
         text = r.choice(line.asked)
-        anchor = _anchor(drawn, line, text)
-        if anchor:
-            return _quoted(r, drawn.document, block, text, anchor, line)
+        if _is_the_only_one(drawn, line, text):
+            return _quoted(r, drawn.document, block, text, line)
     return _absent(r, drawn, block)
 
 
-def _anchor(drawn: Listing, line: Written, text: str) -> str:
-    """Return the word up to which the file is read, or nothing if the line is not the only one."""
-    lines = drawn.document.body.split("\n")
+def _is_the_only_one(drawn: Listing, line: Written, text: str) -> bool:
+    """Return whether a line alone answers a question."""
+    lines = _lines(drawn.document)
+    if lines.count(line.text.strip()) != 1:
+        return False
     named = [value for _, value in line.filled if value in text and value in line.text]
-    for value in sorted(named, key=len, reverse=True):
-        if len(value) > 1 and sum(value.lower() in each.lower() for each in lines) == 1:
-            return value
+    if any(sum(each.lower() in other.lower() for other in lines) == 1 for each in named):
+        return True
     if named or not line.marked or line.repeated:
-        return ""
-    return line.marked if sum(line.marked in each for each in lines) == 1 else ""
+        return False
+    return sum(line.marked in each for each in lines) == 1
 
 
-def _quoted(
-    r: random.Random, document: Document, block: str, text: str, anchor: str, line: Written
-) -> Exchange:
+def _quoted(r: random.Random, document: Document, block: str, text: str, line: Written) -> Exchange:
     quote = line.text.strip()
-    if quote.startswith(anchor):
-        found = f"It says: {quote}"
-    else:
-        lines = document.body.split("\n")
-        at = next(number for number, each in enumerate(lines) if anchor in each)
-        last = lines[at][: lines[at].index(anchor) + len(anchor)]
-        found = "Line by line:\n" + "\n".join([*lines[:at], last])
-    thinking = f"I look for {anchor} in {document.name}. {found}"
+    lines = _lines(document)
+    thinking = _reading(document, lines[: lines.index(quote) + 1], "That says it.")
     return exchange(r, document, block, text, thinking, f"In {document.name}: {quote}")
+
+
+def _lines(document: Document) -> list[str]:
+    return [each.strip() for each in document.body.split("\n") if each.strip()]
+
+
+def _reading(document: Document, lines: list[str], found: str) -> str:
+    return "\n".join([f"I go through {document.name}.", *lines, found])
 
 
 def _counted(r: random.Random, drawn: Listing, repeated: list[Written], block: str) -> Exchange:
@@ -111,6 +113,14 @@ def _at_an_end(r: random.Random, drawn: Listing, repeated: list[Written], block:
 def _absent(r: random.Random, drawn: Listing, block: str) -> Exchange:
     """Return a question for somebody or something that the file does not name."""
     body = drawn.document.body.lower()
+    way = r.random()
+    if way < 0.35 and drawn.lacking:
+        return _declined(r, drawn.document, block, r.choice(drawn.lacking), THE_ANSWER)
+    if way > 0.85:
+        others = [text for line in listing(r).written for text in line.asked]
+        foreign = [each for each in others if is_foreign(each, body)]
+        if foreign:
+            return _declined(r, drawn.document, block, r.choice(foreign), THE_ANSWER)
     asked = [(line, text) for line in drawn.written for text in line.asked]
     for _ in range(TRIES):
         line, text = r.choice(asked)
@@ -125,5 +135,5 @@ def _absent(r: random.Random, drawn: Listing, block: str) -> Exchange:
 
 
 def _declined(r: random.Random, document: Document, block: str, text: str, word: str) -> Exchange:
-    thinking = f"I look for {word} in {document.name}. Nothing says it."
+    thinking = _reading(document, _lines(document), "Nothing says it.")
     return exchange(r, document, block, text, thinking, f"{word} is not in {document.name}.")

@@ -26,11 +26,19 @@ from pathlib import Path
 from make_nano import lexicon
 from make_nano.skills.files.document import Document, Entry, file_name
 from make_nano.skills.files.values import KINDS
+from make_nano.words import word_list
 
 FOLDER = Path(__file__).with_name("samples")
 PLACEHOLDER = re.compile(r"\{(?:([a-z])=)?((?:[^{}]|\{\w+\})+)\}")
 QUOTES = "\"'<>"
 MAX_LINES_BODY = 900  # characters: what is read line by line is copied
+COMMON = {
+    *word_list("""
+        what which when where whose whom does have much many long from with this that they their
+        there must should could would will were been into about after before until then than them
+        done made used need needs take takes come comes give gets each last first most
+    """)
+}
 
 
 @dataclass(frozen=True)
@@ -122,21 +130,30 @@ def settings_of_a_sample(r: random.Random) -> Document:
 
 @dataclass(frozen=True)
 class Listing:
-    """A file of lines, what its lines are called, and what it has nothing of."""
+    """A file of lines.
+
+    Attributes:
+        document: The file.
+        written: Its lines, with what can be asked of them.
+        nouns: What people call the lines that are repeated.
+        lacking: Questions that only lines which were left out would answer.
+    """
 
     document: Document
     written: tuple[Written, ...]
     nouns: tuple[str, ...]
+    lacking: tuple[str, ...] = ()
 
 
 def listing(r: random.Random) -> Listing:
     """Return a file of lines, in a real format."""
     while True:
         sample = r.choice(samples(has_keys=False))
-        written, _ = _drawn(r, sample)
+        written, lacking = _drawn(r, sample)
         body = _joined(written)
         if any(each.asked for each in written) and len(body) < MAX_LINES_BODY:
-            return Listing(Document(_name(r, sample), body), tuple(written), sample.nouns)
+            document = Document(_name(r, sample), body)
+            return Listing(document, tuple(written), sample.nouns, _unanswered(lacking, body))
 
 
 def _name(r: random.Random, sample: Sample) -> str:
@@ -297,6 +314,30 @@ def _not_held(lacking: list[Line], body: str) -> tuple[Entry, ...]:
         if name and asked and not any(word in text for word in name.lower().split()):
             found.append(Entry("", name, "", "", asked=asked))
     return tuple(found)
+
+
+def _unanswered(lacking: list[Line], body: str) -> tuple[str, ...]:
+    """Return questions for lines that were left out and have no word in common with the file."""
+    text = body.lower()
+    return tuple(
+        question
+        for line in lacking
+        if not any(word in text for word in _long_words(line.text))
+        for question in line.asked
+        if is_foreign(question, text)
+    )
+
+
+def is_foreign(question: str, text: str) -> bool:
+    """Return whether a question names something, and a text in lower case has none of its words."""
+    words = _long_words(question)
+    return bool(words) and "{" not in question and not any(word in text for word in words)
+
+
+def _long_words(text: str) -> list[str]:
+    """Return the words of a text that mean something, without their places for values."""
+    found = re.findall("[a-z]{4,}", PLACEHOLDER.sub(" ", text).lower())
+    return [word for word in found if word not in COMMON]
 
 
 def _lower(draw: Callable[[random.Random], str]) -> Callable[[random.Random], str]:

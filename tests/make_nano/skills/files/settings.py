@@ -14,7 +14,7 @@ from make_nano.skills.files.samples import settings_of_a_sample
 from make_nano.skills.files.values import value
 from make_nano.words import word_list
 
-SAMPLES = 0.42  # of the files: those in a real format
+SAMPLES = 0.6  # of the files: those in a real format
 COUNTS = (1, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 10, 14)
 SECTIONS = word_list("""
     server database client cache logging web api mail auth worker frontend backend proxy storage

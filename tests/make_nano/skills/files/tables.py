@@ -8,14 +8,16 @@ not in the table is found out after the title and the name are written down, in 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from make_nano import lexicon
 from make_nano.exchange import Exchange, sometimes_without
 from make_nano.phrasing import capitalised
 from make_nano.skills.files.concepts import Concept, concepts
+from make_nano.skills.files.described_tables import described_tables
 from make_nano.skills.files.document import Document, attached, file_name, line_by_line
 from make_nano.skills.files.lookups import UNREASONED, finished
+from make_nano.skills.files.samples import fill
 from make_nano.skills.files.values import person, place_name, value
 
 ROWS = {
@@ -117,14 +119,25 @@ WHO_HAS = (
     "for which {t} is the {c} {v}",
     "which {t} has {v}",
 )
+DESCRIBED = 0.55  # of all tables
 PRONOUN = {"it", "they", "she", "he"}
 
 
 @dataclass(frozen=True)
 class Column:
+    """A column of a table.
+
+    Attributes:
+        title: As the file has it.
+        kind: What sort of value its cells have, of ``values.KINDS``, or a text with places.
+        asked: Questions for a cell; those of a described table name the row, as ``{n}``.
+        rows: Questions for the row that has the cell ``{v}``.
+    """
+
     title: str
     kind: str
     asked: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +149,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     lines: tuple[str, ...]
     key: int
+    nouns: tuple[str, ...] = ()
 
     def looking_for(self, what: str) -> str:
         """Return how all reasoning about the table begins."""
@@ -167,13 +181,31 @@ def several_of_a_table(r: random.Random, count: int) -> list[Exchange]:
 
 def draw_table(r: random.Random) -> Table:
     while True:
-        made = _drawn(r)
+        made = _described(r) if r.random() < DESCRIBED else _drawn(r)
         cells = [row[made.key] for row in made.rows]
         if len(set(cells)) == len(cells) and len(made.document.body) < 1200:
             return made
 
 
+def _described(r: random.Random) -> Table:
+    """Return one of the tables that people have."""
+    chosen = r.choice(described_tables())
+    columns = [
+        Column(r.choice(each.titles), each.value, each.asked, each.rows)
+        for each in chosen.some_columns(r)
+    ]
+    key = r.randrange(len(columns)) if r.random() < 0.3 else 0
+    columns.insert(key, columns.pop(0))
+    name = r.choice(chosen.names)
+    table = _filled(r, columns, key, name.rpartition(".")[2])
+    if name.startswith("*."):
+        return replace(table, nouns=chosen.nouns)
+    document = replace(table.document, name=name)
+    return replace(table, nouns=chosen.nouns, document=document)
+
+
 def _drawn(r: random.Random) -> Table:
+    """Return a table of any columns."""
     first = r.choice([*ROWS, lexicon.any_word(r)])
     columns = [Column(first, ROWS.get(first, "any"))]
     for _ in range(r.choice([1, 2, 2, 3, 3, 4, 5])):
@@ -189,10 +221,17 @@ def _drawn(r: random.Random) -> Table:
         columns[0], columns[key] = columns[key], columns[0]
         if r.random() < 0.7 and key:
             columns[0] = Column(r.choice(["id", "nr", "sku", "code", "no"]), "code")
+    return _filled(r, columns, key)
+
+
+def _filled(r: random.Random, columns: list[Column], key: int, ending: str = "") -> Table:
+    """Return a table with rows, in one of the formats, or in one with the ending that is given."""
     spelled = r.choice(["{}", "{}", "{}", "title", "upper", "snake"])
-    columns = [Column(_spelled(each.title, spelled), each.kind, each.asked) for each in columns]
-    separator, kind = r.choice(_SEPARATORS)
-    quoted = _quoted_columns(r, len(columns)) if separator == "," else set()
+    columns = [replace(each, title=_spelled(each.title, spelled)) for each in columns]
+    found = [each for each in _SEPARATORS if each[1] == ending]
+    separator, kind = r.choice(found or _SEPARATORS)
+    is_made_up = not any("{" in each.kind for each in columns)
+    quoted = _quoted_columns(r, len(columns)) if separator == "," and is_made_up else set()
     rows = [
         tuple(
             _cell_with_comma(r) if at in quoted else _cell(r, each.kind, separator.strip() or "\t")
@@ -249,6 +288,8 @@ def _cell(r: random.Random, kind: str, separator: str) -> str:
             cell = r.choice(lexicon.MONTHS)
         elif kind == "weekday":
             cell = r.choice(lexicon.WEEKDAYS)
+        elif "{" in kind:
+            cell = fill(r, kind, {})
         else:
             cell = value(r, kind)
         if separator not in cell and "  " not in cell:
@@ -305,7 +346,10 @@ def _cell_question(r: random.Random, table: Table, name: str, column: int, form:
     """Return a question for a cell, in the words of its column or without them."""
     wanted = table.columns[column]
     asked = name if r.random() < 0.85 else name.lower()
-    if wanted.asked and not form and r.random() < 0.35:
+    own = [each for each in wanted.asked if "{n}" in each]
+    if own and not form and r.random() < 0.8:
+        return r.choice(own).replace("{n}", asked)
+    if wanted.asked and not own and not form and r.random() < 0.35:
         words = r.choice(wanted.asked).split()
         found = next((word for word in words if word in PRONOUN), "")
         same = sum(wanted.asked == each.asked for each in table.columns)
@@ -367,7 +411,12 @@ def _who_has(r: random.Random, table: Table, block: str) -> Exchange:
         return _exchange(r, table, block)
     first, title = table.columns[table.key].title, table.columns[column].title
     name = table.rows[row][table.key]
-    text = r.choice(WHO_HAS).format(t=first, c=title, v=cell)
+    own = table.columns[column].rows
+    if own and r.random() < 0.7:
+        text = r.choice(own).replace("{v}", cell)
+    else:
+        noun = r.choice(table.nouns or (first,))
+        text = r.choice(WHO_HAS).format(t=noun, c=title, v=cell)
     thinking = f"{table.looking_for(cell)} {table.reading(row, column)}"
     answer = f"In {table.document.name}, {first} is {name}, whose {title} is {cell}."
     return _finished(r, table, block, text, thinking, answer)
