@@ -63,6 +63,20 @@ def attached(*documents: Document) -> str:
     )
 
 
+def read_to(document: Document, lines: Sequence[str], wanted: int) -> str:
+    """Return reasoning that copies lines up to the one that answers a question.
+
+    The file stands before the question; the copy stands behind it. So each line is read beside the
+    question, and whether it answers is learned for each of them.
+    """
+    return "\n".join([f"I go through {document.name}.", *lines[: wanted + 1], "That says it."])
+
+
+def read_in_vain(document: Document, lines: Sequence[str]) -> str:
+    """Return reasoning that copies all lines, of which none answers the question."""
+    return "\n".join([f"I go through {document.name}.", *lines, "Nothing says it."])
+
+
 def line_by_line(lines: Sequence[str], wanted: int, key: str) -> str:
     """Return reasoning that copies the lines of a file up to the key in the one that is wanted.
 

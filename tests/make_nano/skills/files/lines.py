@@ -11,7 +11,13 @@ from collections.abc import Callable
 
 from make_nano import lexicon
 from make_nano.exchange import Exchange, sometimes_without
-from make_nano.skills.files.document import Document, attached, file_name, line_by_line
+from make_nano.skills.files.document import (
+    Document,
+    attached,
+    file_name,
+    read_in_vain,
+    read_to,
+)
 from make_nano.skills.files.lookups import exchange
 from make_nano.skills.files.values import KINDS, value
 
@@ -117,8 +123,7 @@ def _exchange(r: random.Random, document: Document, lines: list[list[str]], bloc
         return exchange(r, document, block, text, thinking, f"In {name}: {wanted}")
     if document.body.count(key) > 1 or len(key) < 2:
         return _exchange(r, document, lines, block)
-    found = line_by_line(whole, at, key) if field else f"It says: {whole[at]}"
-    thinking = f"I look for {key} in {name}. {found}"
+    thinking = read_to(document, whole, at)
     if way < 0.26 and field + 1 < len(lines[at]):
         other = lines[at][field + 1]
         text, answer = r.choice(NEXT).format(k=key), f"In {name}, {other} comes after {key}."
@@ -136,6 +141,6 @@ def _absent(r: random.Random, document: Document, block: str) -> Exchange:
         word = r.choice([lexicon.any_word, lexicon.value])(r)
         if word.lower() not in body:
             break
-    thinking = f"I look for {word} in {document.name}. Nothing says it."
+    thinking = read_in_vain(document, document.body.split("\n"))
     answer = f"{word} is not in {document.name}."
     return exchange(r, document, block, r.choice(WHOLE).format(k=word), thinking, answer)

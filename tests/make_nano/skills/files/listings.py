@@ -1,8 +1,7 @@
 """Questions about files of lines in real formats: ``samples`` of hosts, timetables, mails.
 
-The reasoning copies the lines until one answers the question, and the answer quotes that line. So
-each line is read beside the question, which stands behind the file, and whether it answers is
-learned for each of them. What is first or last, and how many there are, is read off the lines.
+The reasoning copies the lines until one answers the question, and the answer quotes that line.
+What is first or last, and how many there are, is read off the lines.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import random
 
 from make_nano import lexicon
 from make_nano.exchange import Exchange
-from make_nano.skills.files.document import Document, attached
+from make_nano.skills.files.document import Document, attached, read_in_vain, read_to
 from make_nano.skills.files.lines import WHOLE
 from make_nano.skills.files.lookups import exchange
 from make_nano.skills.files.samples import Listing, Written, is_foreign, listing
@@ -80,16 +79,12 @@ def _is_the_only_one(drawn: Listing, line: Written, text: str) -> bool:
 def _quoted(r: random.Random, document: Document, block: str, text: str, line: Written) -> Exchange:
     quote = line.text.strip()
     lines = _lines(document)
-    thinking = _reading(document, lines[: lines.index(quote) + 1], "That says it.")
+    thinking = read_to(document, lines, lines.index(quote))
     return exchange(r, document, block, text, thinking, f"In {document.name}: {quote}")
 
 
 def _lines(document: Document) -> list[str]:
     return [each.strip() for each in document.body.split("\n") if each.strip()]
-
-
-def _reading(document: Document, lines: list[str], found: str) -> str:
-    return "\n".join([f"I go through {document.name}.", *lines, found])
 
 
 def _counted(r: random.Random, drawn: Listing, repeated: list[Written], block: str) -> Exchange:
@@ -135,5 +130,5 @@ def _absent(r: random.Random, drawn: Listing, block: str) -> Exchange:
 
 
 def _declined(r: random.Random, document: Document, block: str, text: str, word: str) -> Exchange:
-    thinking = _reading(document, _lines(document), "Nothing says it.")
+    thinking = read_in_vain(document, _lines(document))
     return exchange(r, document, block, text, thinking, f"{word} is not in {document.name}.")

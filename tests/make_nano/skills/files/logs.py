@@ -1,7 +1,7 @@
 """Logs, and questions whose answer is a line of one.
 
-What is asked for may stand anywhere in the line: unless it is the time itself, the reasoning goes
-through the lines. The answer quotes the line from the time on, since dates are alike in many lines.
+What is asked for may stand anywhere in the line, so the reasoning goes through the lines. The
+answer quotes the line from the time on, since dates are alike in many lines.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from pathlib import Path
 
 from make_nano import lexicon
 from make_nano.exchange import Exchange
-from make_nano.skills.files.document import Document, attached, file_name, line_by_line
+from make_nano.skills.files.document import (
+    Document,
+    attached,
+    file_name,
+    read_in_vain,
+    read_to,
+)
 from make_nano.skills.files.lookups import exchange
 
 LEVELS = ("INFO", "DEBUG", "WARN", "WARNING", "ERROR", "FATAL", "TRACE", "NOTICE", "CRITICAL")
@@ -148,15 +154,15 @@ def asked_of_a_line(
     way, forms = r.choice(ways)
     key = part[way]
     block = attached(document) if attach else ""
-    if r.random() < 0.3 and sum(each["report"] == part["report"] for each in parts) == 1:
-        return _quoted(r, document, block, part["asked"], part["message"], lines, at, part["from"])
+    if r.random() < 0.5 and sum(each["report"] == part["report"] for each in parts) == 1:
+        return _quoted(r, document, block, part["asked"], lines, at, part["from"])
     if way == "word" and r.random() < 0.09:
         return _absent(r, document, block)
     if not key or sum(key in line for line in lines) > 1:
         return asked_of_a_line(r, document, lines, parts, attach=attach)
     asked = key.lower() if way != "time" and r.random() < 0.4 else key
     text = r.choice(forms).format(k=asked)
-    return _quoted(r, document, block, text, key, lines, at, part["from"])
+    return _quoted(r, document, block, text, lines, at, part["from"])
 
 
 def _quoted(
@@ -164,15 +170,13 @@ def _quoted(
     document: Document,
     block: str,
     text: str,
-    key: str,
     lines: list[str],
     at: int,
     begin: str,
 ) -> Exchange:
     """Return the exchange whose answer is a line, from ``begin`` on."""
     quote = lines[at][lines[at].index(begin) :]
-    found = f"It says: {quote}" if quote.startswith(key) else line_by_line(lines, at, key)
-    thinking = f"I look for {key} in {document.name}. {found}"
+    thinking = read_to(document, lines, at)
     return exchange(r, document, block, text, thinking, f"In {document.name}: {quote}")
 
 
@@ -183,7 +187,7 @@ def _absent(r: random.Random, document: Document, block: str) -> Exchange:
         if word.lower() not in body:
             break
     text = r.choice(BY_WORD).format(k=word)
-    thinking = f"I look for {word} in {document.name}. Nothing says it."
+    thinking = read_in_vain(document, document.body.split("\n"))
     return exchange(r, document, block, text, thinking, f"{word} is not in {document.name}.")
 
 

@@ -12,7 +12,13 @@ from pathlib import Path
 
 from make_nano import lexicon
 from make_nano.exchange import Exchange
-from make_nano.skills.files.document import Document, attached, file_name, line_by_line
+from make_nano.skills.files.document import (
+    Document,
+    attached,
+    file_name,
+    read_in_vain,
+    read_to,
+)
 from make_nano.skills.files.lookups import exchange
 from make_nano.skills.files.values import KINDS, place_name
 
@@ -78,7 +84,14 @@ def several_of_a_note(r: random.Random, count: int) -> list[Exchange]:
     return [_exchange(r, document, sentences, "" if number else block) for number in range(count)]
 
 
-Written = tuple[str, tuple[str, ...], str]  # a sentence, its questions, its subject
+@dataclass(frozen=True)
+class Written:
+    """A sentence of a file, with the questions for it and what they name."""
+
+    template: Sentence
+    text: str
+    asked: tuple[str, ...]
+    subject: str
 
 
 def draw_note(r: random.Random) -> tuple[Document, list[Written]]:
@@ -95,12 +108,13 @@ def draw_note(r: random.Random) -> tuple[Document, list[Written]]:
         if named.lower() in subjects:
             continue
         subjects.add(named.lower())
-        sentences.append((text, tuple(each.format(**filled) for each in template.asked), named))
+        questions = tuple(each.format(**filled) for each in template.asked)
+        sentences.append(Written(template, text, questions, named))
     together = "\n"
-    if all(text.endswith(".") for text, _, _ in sentences) and r.random() < 0.5:
+    if all(each.text.endswith(".") for each in sentences) and r.random() < 0.5:
         together = " "
     bullet = r.choice(["", "", "", "- ", "* ", "1. "]) if together == "\n" else ""
-    lines = [text if text[0] == "-" else bullet + text for text, _, _ in sentences]
+    lines = [each.text if each.text[0] == "-" else bullet + each.text for each in sentences]
     title = r.choice([*TITLES, f"# {lexicon.phrase(r).capitalize()}\n\n"])
     body = title + together.join(lines)
     return Document(file_name(r, r.choice(["txt", "md", "txt", "eml", "doc"])), body), sentences
@@ -137,40 +151,42 @@ def _exchange(
 ) -> Exchange:
     way = r.random()
     if way < 0.12:
-        return _absent(r, document, block)
+        return _absent(r, document, sentences, block)
     if way < 0.16 and document.body.startswith("# "):
         title = document.body.partition("\n")[0]
-        thinking = f"I look for the title in {document.name}. It says: {title}"
+        thinking = read_to(document, [title], 0)
         return exchange(
             r, document, block, r.choice(TITLE), thinking, f"In {document.name}: {title}"
         )
-    text, asked, subject = r.choice(sentences)
+    chosen = r.choice(sentences)
+    text, asked, subject = chosen.text, chosen.asked, chosen.subject
     wording = r.choice(asked)
-    if subject.lower() not in wording.lower() and _is_vague(wording, text, sentences):
-        wording = next((each for each in asked if subject.lower() in each.lower()), wording)
+    if subject.lower() not in wording.lower() and _is_vague(wording, chosen, sentences):
+        naming = [each for each in asked if subject.lower() in each.lower()]
+        wording = r.choice(naming or [wording])
     if r.random() < 0.25:
         wording = wording.lower()
-    found = f"It says: {text}"
-    if not text.startswith(subject):
-        texts = [each for each, _, _ in sentences]
-        found = line_by_line(texts, texts.index(text), subject)
-    thinking = f"I look for {subject} in {document.name}. {found}"
+    texts = [each.text for each in sentences]
+    thinking = read_to(document, texts, texts.index(text))
     return exchange(r, document, block, wording, thinking, f"In {document.name}: {text}")
 
 
-def _is_vague(wording: str, text: str, sentences: list[Written]) -> bool:
+def _is_vague(wording: str, chosen: Written, sentences: list[Written]) -> bool:
     """Whether another sentence could be meant: one of the same kind, or with the same words."""
-    long_words = [word for word in wording.split() if len(word) > 4 and word in text]
-    others = [other for other, _, _ in sentences if other != text]
-    return not long_words or any(word in other for word in long_words for other in others)
+    others = [each for each in sentences if each is not chosen]
+    long_words = [word for word in wording.split() if len(word) > 4 and word in chosen.text]
+    return any(
+        each.template is chosen.template or any(word in each.text for word in long_words)
+        for each in others
+    )
 
 
-def _absent(r: random.Random, document: Document, block: str) -> Exchange:
+def _absent(r: random.Random, document: Document, sentences: list[Written], block: str) -> Exchange:
     body = document.body.lower()
     while True:
         word = r.choice([lexicon.any_word, lexicon.word, lexicon.name])(r)
         if word.lower() not in body:
             break
-    thinking = f"I look for {word} in {document.name}. Nothing says it."
+    thinking = read_in_vain(document, [each.text for each in sentences])
     answer = f"{word} is not in {document.name}."
     return exchange(r, document, block, r.choice(ABSENT).format(word), thinking, answer)
