@@ -119,8 +119,13 @@ WHO_HAS = (
     "for which {t} is the {c} {v}",
     "which {t} has {v}",
 )
+TRIES = 20  # to draw a cell
 DESCRIBED = 0.55  # of all tables
 PRONOUN = {"it", "they", "she", "he"}
+
+
+class _SeparatorInCellsError(Exception):
+    """A column's cells always have what separates the columns."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,10 @@ def several_of_a_table(r: random.Random, count: int) -> list[Exchange]:
 
 def draw_table(r: random.Random) -> Table:
     while True:
-        made = _described(r) if r.random() < DESCRIBED else _drawn(r)
+        try:
+            made = _described(r) if r.random() < DESCRIBED else _drawn(r)
+        except _SeparatorInCellsError:
+            continue
         cells = [row[made.key] for row in made.rows]
         if len(set(cells)) == len(cells) and len(made.document.body) < 1200:
             return made
@@ -279,7 +287,7 @@ def _spelled(title: str, way: str) -> str:
 
 
 def _cell(r: random.Random, kind: str, separator: str) -> str:
-    while True:
+    for _ in range(TRIES):
         if kind == "person":
             cell = person(r) if r.random() < 0.4 else lexicon.name(r)
         elif kind == "city":
@@ -294,6 +302,7 @@ def _cell(r: random.Random, kind: str, separator: str) -> str:
             cell = value(r, kind)
         if separator not in cell and "  " not in cell:
             return cell
+    raise _SeparatorInCellsError
 
 
 def _written(
