@@ -11,7 +11,7 @@ from support.cli.running import Done
 PERU = "capital of peru"
 LIMA = b"The capital of Peru is Lima.\n"
 SUM = "What is 47 × 86?"
-BOXED = b"$47 \\times 86 = 4042$\n\nThe final answer is \\boxed{4042}.\n"
+BOXED = b"The final answer is \\boxed{4042}.\n"
 UNBOXED = (
     "--no-math: for mathematical questions, its model card recommends to add: Please"
     " reason step by step"
