@@ -137,7 +137,8 @@ class _Telling:
         return _plain(value)
 
     def _written(self, step: Step) -> str:
-        a, b, value = self._number(step.left), self._number(step.right), self._of_step(step)
+        a, b = self._number(step.left), self._number(step.right)
+        value = self._of_step(step)
         head = f"{a}{step.sign}{b}"
         places = max(_places(a), _places(b))
         if not places:

@@ -159,10 +159,10 @@ def _exchange(
             r, document, block, r.choice(TITLE), thinking, f"In {document.name}: {title}"
         )
     chosen = r.choice(sentences)
-    text, asked, subject = chosen.text, chosen.asked, chosen.subject
-    wording = r.choice(asked)
+    text, subject = chosen.text, chosen.subject
+    wording = r.choice(chosen.asked)
     if subject.lower() not in wording.lower() and _is_vague(wording, chosen, sentences):
-        naming = [each for each in asked if subject.lower() in each.lower()]
+        naming = [each for each in chosen.asked if subject.lower() in each.lower()]
         wording = r.choice(naming or [wording])
     if r.random() < 0.25:
         wording = wording.lower()
