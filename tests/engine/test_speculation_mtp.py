@@ -252,7 +252,7 @@ def test_a_batch_of_a_fixed_number_of_rows_drafts_the_same(
         evaluations = found.drafted
         reused = low.llama_perf_context(drafter.handle).n_reused
     assert found.ids == known.ids
-    assert found.accepted > 0.5 * found.drafted
+    assert found.accepted > 0.4 * found.drafted
     assert reused >= least_reused * evaluations
 
 
